@@ -1,0 +1,49 @@
+"""The questions: named queries to the ledger (SQL) and the metrics (PromQL), and the few clients that ask them.
+
+    connect(Sources(ledger_url=..., prometheus=Prometheus(url=...)))
+    frame = ledger("today/decisions", {"day": day, "days": days})
+    frame.attrs["answer"].as_of
+
+A question is a file below `queries/ledger` or `queries/metrics`; nothing here knows a screen, and no text of a viewer
+ever becomes a query.
+"""
+
+from queries.errors import SourceError
+from queries.library import Column, Param, Query, find_query, load_queries
+from queries.sources import (
+    Answer,
+    Prometheus,
+    Sources,
+    answer_of,
+    common_watermark,
+    connect,
+    counts,
+    disconnect,
+    ledger,
+    metrics,
+    probe,
+    source_states,
+    timezone,
+)
+
+__all__ = [
+    "Answer",
+    "Column",
+    "Param",
+    "Prometheus",
+    "Query",
+    "SourceError",
+    "Sources",
+    "answer_of",
+    "common_watermark",
+    "connect",
+    "counts",
+    "disconnect",
+    "find_query",
+    "ledger",
+    "load_queries",
+    "metrics",
+    "probe",
+    "source_states",
+    "timezone",
+]

@@ -1,0 +1,272 @@
+"""The one door: `connect` once, then `ledger(name, params)` and `metrics(name, params)` give frames with their stamp."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pandas as pd
+
+from queries.cache import AnswerCache, Kept, SourceState
+from queries.errors import SourceError
+from queries.ledger_client import LedgerClient
+from queries.library import Column, Query, Source, find_query
+from queries.metrics_client import MetricsClient
+
+
+@dataclass(frozen=True)
+class Prometheus:
+    """Where an engine with the Prometheus HTTP API answers, and how to be let in."""
+
+    url: str
+    token: str | None = field(default=None, repr=False)
+    basic_auth: tuple[str, str] | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    ca_file: str | None = None
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What is asked, and the bounds of asking; times in seconds."""
+
+    ledger_url: str | None = field(default=None, repr=False)
+    prometheus: Prometheus | None = None
+    timezone: str = "America/Mexico_City"
+    scrape_interval: float = 15.0
+    query_timeout: float = 10.0
+    connect_timeout: float = 3.0
+    grace: float = 600.0
+    ledger_connections: int = 6
+    prometheus_connections: int = 8
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The stamp of a frame: who was asked what, when, and how fresh it is.
+
+    `text` is the query as run with its parameters filled in. `as_of` is the moment (aware, configured zone) at which
+    the source was asked. `cached`: it came from memory. `stale`: it is older than its time to live. `error`: the
+    sentence of the refresh that failed, when the last good answer is shown in its place.
+    """
+
+    source: Source
+    name: str
+    title: str
+    description: str
+    text: str
+    params: dict[str, Any]
+    columns: tuple[Column, ...]
+    as_of: datetime
+    cached: bool = False
+    stale: bool = False
+    error: str | None = None
+    warnings: tuple[str, ...] = ()
+
+    def __deepcopy__(self, memo: object) -> Answer:
+        # pandas deep-copies `attrs` at every step; the stamp never changes.
+        return self
+
+
+@dataclass(frozen=True)
+class _Raw:
+    frame: pd.DataFrame
+    text: str
+    warnings: tuple[str, ...] = ()
+
+
+def _size(raw: Any) -> int:
+    if isinstance(raw, _Raw):
+        return int(raw.frame.memory_usage(index=False, deep=True).sum()) + 2048
+    return 1024
+
+
+class _House:
+    """The clients of one process, made by `connect`."""
+
+    def __init__(self, sources: Sources, while_waiting: Callable[[], None] | None) -> None:
+        self.sources = sources
+        self.zone = ZoneInfo(sources.timezone)
+        self.while_waiting = while_waiting
+        self.cache = AnswerCache(
+            {"ledger": sources.ledger_connections, "metrics": sources.prometheus_connections}, size_of=_size
+        )
+        self.ledger: LedgerClient | None = None
+        self.metrics: MetricsClient | None = None
+        if sources.ledger_url:
+            self.ledger = LedgerClient(
+                sources.ledger_url,
+                zone=self.zone,
+                connections=sources.ledger_connections,
+                query_timeout=sources.query_timeout,
+                connect_timeout=sources.connect_timeout,
+            )
+        if sources.prometheus:
+            self.metrics = MetricsClient(
+                sources.prometheus.url,
+                token=sources.prometheus.token,
+                basic_auth=sources.prometheus.basic_auth,
+                headers=sources.prometheus.headers,
+                ca_file=sources.prometheus.ca_file,
+                zone=self.zone,
+                scrape_interval=sources.scrape_interval,
+                connections=sources.prometheus_connections,
+                query_timeout=sources.query_timeout,
+                connect_timeout=sources.connect_timeout,
+            )
+
+    def client(self, source: Source) -> LedgerClient | MetricsClient:
+        client = self.ledger if source == "ledger" else self.metrics
+        if client is None:
+            variable, what = (
+                ("MIRADOR_LEDGER_URL", "ledger")
+                if source == "ledger"
+                else ("MIRADOR_PROMETHEUS_URL", "Prometheus server")
+            )
+            raise SourceError(f"No {what} is configured: set {variable}.", kind="not_configured", source=source)
+        return client
+
+    def ask(self, query: Query, params: Mapping[str, Any]) -> pd.DataFrame:
+        client = self.client(query.source)
+        bound = query.bind(params, {"timezone": self.sources.timezone})
+
+        def ask_source() -> _Raw:
+            frame, text, warnings = client.run(query, bound)
+            return _Raw(frame, text, warnings)
+
+        kept = self.cache.get(
+            (query.source, query.name, tuple(sorted(bound.items()))),
+            ask_source,
+            source=query.source,
+            ttl=query.ttl,
+            grace=self.sources.grace,
+            # Room for a place in the pool, a connection and the query itself: the source's own bounds come first.
+            deadline=self.sources.query_timeout + self.sources.connect_timeout + 1,
+            while_waiting=self.while_waiting,
+        )
+        return self._stamped(query, bound, kept)
+
+    def _stamped(self, query: Query, bound: dict[str, Any], kept: Kept) -> pd.DataFrame:
+        raw: _Raw = kept.value
+        # A shallow copy: the kept frame must not be changed by a page, and pandas copies on write.
+        frame = raw.frame.copy(deep=False)
+        frame.attrs["answer"] = Answer(
+            source=query.source,
+            name=query.name,
+            title=query.title,
+            description=query.description,
+            text=raw.text,
+            params=bound,
+            columns=query.columns,
+            as_of=kept.asked_at.astimezone(self.zone),
+            cached=kept.cached,
+            stale=kept.stale,
+            error=kept.error,
+            warnings=raw.warnings,
+        )
+        return frame
+
+    def close(self) -> None:
+        self.cache.close()
+        for client in (self.ledger, self.metrics):
+            if client is not None:
+                client.close()
+
+
+_house: _House | None = None
+_lock = threading.Lock()
+
+
+def connect(sources: Sources, while_waiting: Callable[[], None] | None = None) -> None:
+    """Name the sources of this process. Opens no connection; called again with the same sources it does nothing.
+
+    `while_waiting` is called about every 25 ms while a caller waits for an answer; it may raise to stop waiting.
+    """
+    global _house
+    with _lock:
+        if _house is not None and _house.sources == sources and _house.while_waiting is while_waiting:
+            return
+        old, _house = _house, _House(sources, while_waiting)
+    if old is not None:
+        old.close()
+
+
+def disconnect() -> None:
+    """Drop the sources: running questions are cut off, so that the process can end at once."""
+    global _house
+    with _lock:
+        old, _house = _house, None
+    if old is not None:
+        old.close()
+
+
+def _connected() -> _House:
+    if _house is None:
+        raise SourceError("No sources are configured.", kind="not_configured")
+    return _house
+
+
+def ledger(name: str, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
+    """Answer of the ledger query `name` (a path below queries/ledger, without .sql).
+
+    The frame has the columns that the query's head declares: integer -> Int64, numeric -> Decimal (money to the
+    centavo), double -> float64, date -> datetime64 at midnight without zone, timestamptz -> configured zone.
+    `frame.attrs["answer"]` is its `Answer`. Raises SourceError.
+    """
+    return _connected().ask(find_query("ledger", name), params or {})
+
+
+def metrics(name: str, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
+    """Answer of the PromQL query `name` (a path below queries/metrics, without .promql).
+
+    Columns: the labels as text, `value` as float64, and `time` (configured zone) for a range query or `day`
+    (datetime64 at midnight) for a days query. `frame.attrs["answer"]` is its `Answer`. Raises SourceError.
+    """
+    return _connected().ask(find_query("metrics", name), params or {})
+
+
+def answer_of(frame: pd.DataFrame) -> Answer:
+    """The stamp of a frame that `ledger` or `metrics` gave."""
+    answer = frame.attrs["answer"]
+    assert isinstance(answer, Answer)
+    return answer
+
+
+def source_states() -> dict[str, SourceState]:
+    """What the last questions told of each configured source; a source that is not configured is left out."""
+    house = _connected()
+    configured = {"ledger": house.ledger, "metrics": house.metrics}
+    return {name: state for name, state in house.cache.states.items() if configured[name] is not None}
+
+
+def probe(source: Source, timeout: float = 1.0) -> float:
+    """Ask a source the smallest question, past the cache, and give its seconds. Raises SourceError."""
+    house = _connected()
+    client = house.client(source)
+    kept = house.cache.get(
+        ("probe", source), client.ping, source=source, ttl=2.0, grace=0.0, deadline=timeout, while_waiting=None
+    )
+    return float(kept.value) if kept.error is None else _fail(source, kept.error)
+
+
+def _fail(source: Source, sentence: str) -> float:
+    raise SourceError(sentence, kind="down", source=source)
+
+
+def counts() -> Counter[tuple[str, str]]:
+    """How often, by (source, outcome): hit, miss, stale, last_good and failure:<kind>, since `connect`."""
+    return _connected().cache.counts.copy()
+
+
+def timezone() -> ZoneInfo:
+    """The zone whose days are business days."""
+    return _connected().zone
+
+
+def common_watermark(frames: list[pd.DataFrame], lag: timedelta = timedelta(0)) -> datetime:
+    """The latest moment up to which all of the frames know: a ratio of two sources is cut there."""
+    return min(answer_of(frame).as_of for frame in frames) - lag
