@@ -1,0 +1,138 @@
+"""Real servers for the tests: one PostgreSQL a session, a fresh ledger for each test, Prometheus with known series.
+
+Under pytest-xdist each worker has its own servers, on free ports and in its own temporary folder.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from demo import servers
+
+ROOT = Path(__file__).resolve().parent.parent
+SCHEMA = ROOT / "demo" / "schema.sql"
+
+_numbers = count(1)
+
+
+@dataclass(frozen=True)
+class LedgerUrl:
+    """A ledger of its own: `owner` may do everything, `reader` only what Mirador may, `core` what the backend does."""
+
+    database: str
+    owner: str
+    reader: str
+    core: str
+
+
+@pytest.fixture(scope="session")
+def server_dir() -> Iterator[Path]:
+    """A folder for the servers' data; not pytest's own, which is closed to the user that PostgreSQL runs as."""
+    folder = Path(tempfile.mkdtemp(prefix="mirador-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres(server_dir: Path) -> Iterator[servers.Postgres]:
+    """A PostgreSQL 18 with the ledger's schema in the database `template_ledger`."""
+    with servers.Postgres(server_dir / "postgres", settings={"shared_buffers": "64MB"}) as server:
+        with create_engine(server.url(), isolation_level="AUTOCOMMIT").connect() as owner:
+            owner.execute(text("create database template_ledger"))
+        engine = create_engine(server.url(database="template_ledger"))
+        with engine.begin() as owner:
+            # As psql would run it: one string, several statements.
+            owner.connection.cursor().execute(SCHEMA.read_text())
+        engine.dispose()
+        yield server
+
+
+def new_ledger(server: servers.Postgres, template: str = "template_ledger") -> LedgerUrl:
+    """A fresh database with the ledger's schema, made from the template in a few milliseconds."""
+    database = f"ledger_{next(_numbers)}"
+    with create_engine(server.url(), isolation_level="AUTOCOMMIT").connect() as owner:
+        owner.execute(text(f"create database {database} template {template} strategy file_copy"))
+    return LedgerUrl(
+        database,
+        server.url(database=database),
+        server.url("mirador_reader", database),
+        server.url("mirador_core", database),
+    )
+
+
+def drop_ledger(server: servers.Postgres, ledger: LedgerUrl) -> None:
+    """Remove the database, whoever is still connected to it."""
+    with create_engine(server.url(), isolation_level="AUTOCOMMIT").connect() as owner:
+        owner.execute(text(f"drop database if exists {ledger.database} with (force)"))
+
+
+@pytest.fixture
+def ledger_url(postgres: servers.Postgres) -> Iterator[LedgerUrl]:
+    """An empty ledger for one test."""
+    ledger = new_ledger(postgres)
+    yield ledger
+    drop_ledger(postgres, ledger)
+
+
+@pytest.fixture(scope="module")
+def module_ledger_url(postgres: servers.Postgres) -> Iterator[LedgerUrl]:
+    """An empty ledger that the tests of one file share."""
+    ledger = new_ledger(postgres)
+    yield ledger
+    drop_ledger(postgres, ledger)
+
+
+@pytest.fixture(scope="session")
+def prometheus_programs(server_dir: Path) -> servers.PrometheusPrograms:
+    """Prometheus and promtool; without them the test is skipped (`.ci/run` installs them)."""
+    found = servers.find_prometheus(server_dir / "packages")
+    if found is None:
+        pytest.skip("No Prometheus on this machine: not on PATH, and neither apt-get nor Homebrew gave one")
+    return found
+
+
+@pytest.fixture(scope="session")
+def prometheus_server(
+    server_dir: Path, prometheus_programs: servers.PrometheusPrograms
+) -> Iterator[Callable[..., str]]:
+    """Start a Prometheus on known series: `prometheus_server(openmetrics_text)` gives its base URL.
+
+    The text ends with `# EOF`. Each call is a server of its own, kept until the session ends.
+    """
+    running: list[servers.Prometheus] = []
+
+    def start(openmetrics: str = "# EOF\n", *, config: str = "global: {scrape_interval: 15s}\n") -> str:
+        folder = server_dir / f"prometheus-{next(_numbers)}"
+        data = folder / "data"
+        data.mkdir(parents=True)
+        (folder / "prometheus.yml").write_text(config)
+        if openmetrics.strip() != "# EOF":
+            (folder / "series.om").write_text(openmetrics)
+            subprocess.run(
+                [
+                    *(str(prometheus_programs.promtool), "tsdb", "create-blocks-from", "--quiet"),
+                    *("--max-block-duration=720h", "openmetrics", str(folder / "series.om"), str(data)),
+                ],
+                check=True,
+                capture_output=True,
+                timeout=120,
+            )
+        server = servers.Prometheus(
+            folder / "prometheus.yml", data, program=prometheus_programs.prometheus, retention="20y"
+        )
+        running.append(server.start())
+        return server.url
+
+    yield start
+    for server in running:
+        server.stop()
