@@ -44,6 +44,7 @@ class LedgerClient:
             parsed = parsed.set(drivername="postgresql+psycopg")
         self._running: set[psycopg.Connection[Any]] = set()
         self._lock = threading.Lock()
+        self._closed = False
         self._engine = create_engine(
             parsed,
             pool_size=connections,
@@ -86,7 +87,8 @@ class LedgerClient:
             return self._fetch_once(statement, params)
         except DBAPIError as error:
             # A pooled connection that the server closed meanwhile (a restart) says so at first use: ask once anew.
-            if not (error.connection_invalidated and isinstance(error.orig, psycopg.OperationalError)):
+            stale = error.connection_invalidated and isinstance(error.orig, psycopg.OperationalError)
+            if self._closed or not stale:
                 raise _told(error, name) from error
         except SQLAlchemyError as error:
             raise _told(error, name) from error
@@ -140,6 +142,7 @@ class LedgerClient:
     def close(self) -> None:
         """Cut off what is running and drop the pool."""
         with self._lock:
+            self._closed = True
             running = list(self._running)
         for raw in running:
             _cut(raw)

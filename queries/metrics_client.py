@@ -102,12 +102,12 @@ class MetricsClient:
             raise SourceError(
                 f"Prometheus has not answered within {self.query_timeout:.0f} s.", kind="timeout", source="metrics"
             ) from None
-        except requests.RequestException:
-            raise SourceError("Prometheus cannot be reached.", kind="down", source="metrics") from None
-        except (ValueError, KeyError, TypeError):
+        except (requests.JSONDecodeError, KeyError, TypeError):
             raise SourceError(
                 "What answers at MIRADOR_PROMETHEUS_URL is not the Prometheus API.", kind="refused", source="metrics"
             ) from None
+        except requests.RequestException:
+            raise SourceError("Prometheus cannot be reached.", kind="down", source="metrics") from None
         return frame, text, tuple(dict.fromkeys(self._warnings.last))
 
     def ping(self) -> float:

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 import queries
+from demo.servers import free_port
 from queries import Prometheus, SourceError, Sources, sources
 from queries.library import Param, Query
 from queries.metrics_client import MAX_POINTS, step_for, window_for
@@ -209,8 +210,8 @@ def test_a_server_that_hangs_is_left_after_its_bound(documented):
     assert time.monotonic() - start < 2
 
 
-def test_a_dead_server_is_known_dead_at_once(free_port):
-    queries.connect(Sources(prometheus=Prometheus(f"http://127.0.0.1:{free_port}")))
+def test_a_dead_server_is_known_dead_at_once():
+    queries.connect(Sources(prometheus=Prometheus(f"http://127.0.0.1:{free_port()}")))
     start = time.monotonic()
     with pytest.raises(SourceError) as told:
         ask(question("up", "instant"))
