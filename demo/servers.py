@@ -144,6 +144,7 @@ class Child:
 
     def stop(self, *, signals: Sequence[tuple[int, float]] = ((signal.SIGTERM, 10.0),)) -> None:
         """End the process: each signal with its bound in seconds, SIGKILL last. Calling it twice does no harm."""
+        begun = _descendants(self.pid)
         for number, bound in signals:
             if not self.alive():
                 break
@@ -160,6 +161,7 @@ class Child:
         if self.alive():
             self.process.kill()
             self.process.wait(10)
+        _end([process for process in begun if runs(process)], 5)
         if self.pid_file is not None:
             self.pid_file.unlink(missing_ok=True)
 
@@ -196,7 +198,7 @@ def end_orphan(pid_file: Path, *, names: str, bound: float = 10.0) -> bool:
     except (OSError, ValueError, KeyError, TypeError, psutil.Error):
         ours = False
     if ours:
-        _end([process], bound)
+        _end([process, *_descendants(process.pid)], bound)
     pid_file.unlink(missing_ok=True)
     return ours
 
@@ -214,6 +216,14 @@ def _end(processes: Sequence[psutil.Process], bound: float, first: int = signal.
         except psutil.Error:
             continue
     _still_alive(processes, 5)
+
+
+def _descendants(pid: int) -> list[psutil.Process]:
+    """What a process has started, and what those have: noted while it lives, as orphans lose their parent."""
+    try:
+        return list(psutil.Process(pid).children(recursive=True))
+    except psutil.Error:
+        return []
 
 
 def _still_alive(processes: Sequence[psutil.Process], bound: float) -> list[psutil.Process]:
@@ -371,6 +381,11 @@ class Postgres(_Context):
             return
         self._child.stop(signals=((signal.SIGINT, 20.0), (signal.SIGQUIT, 5.0)))
         self._child = None
+
+    def wipe(self) -> None:
+        """End a leftover server on the data folder and remove the folder."""
+        self._end_orphans()
+        shutil.rmtree(self.data_dir, ignore_errors=True)
 
     def _launch(self, account: Account | None) -> None:
         socket_dir = self.socket_dir
@@ -548,6 +563,11 @@ class _Http(_Context):
                 if not (isinstance(error, ServerError) and "address already in use" in str(error)) or attempt == 2:
                     raise
         raise AssertionError
+
+    def wipe(self) -> None:
+        """End a leftover server on the data folder and remove the folder."""
+        end_orphan(self.pid_file, names=str(self.data_dir))
+        shutil.rmtree(self.data_dir, ignore_errors=True)
 
     def stop(self) -> None:
         """SIGTERM, and SIGKILL after 15 s."""

@@ -1,0 +1,470 @@
+"""`python -m demo`: bring up the simulated company and the dashboard, and end both on Ctrl-C.
+
+Everything listens on 127.0.0.1 and lives in one folder (`.demo/`). The parent holds the folder's lock, starts each part
+in a session of its own and ends them in order; a part that dies meanwhile is told. What an earlier run left behind
+after a kill -9 is ended at the next start, by recorded pid, start time and command line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+import webbrowser
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from string import Template
+from typing import Any, NoReturn, Protocol
+
+import fasteners
+from rich.console import Console
+from rich.markup import escape
+
+from demo import servers
+from demo.servers import HOST, Child, ServerError
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+SEED = 7
+# The tables and series depend on these files: a folder made by other ones is made anew.
+HISTORY_SOURCES = ("schema.sql", "company.py", "history.py")
+SERIES_SOURCES = (*HISTORY_SOURCES, "backfill.py")
+
+
+class Stopped(BaseException):
+    """A signal asked to end; not an Exception, so that nothing on the way swallows it."""
+
+
+class Part(Protocol):
+    """What is running: asked now and then whether it lives, and ended."""
+
+    def alive(self) -> bool:
+        """Whether it runs."""
+
+    def stop(self) -> None:
+        """End it."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A port as wished: by its variable, or the usual one."""
+
+    name: str
+    variable: str
+    usual: int
+
+
+WISHES = (
+    Wish("dashboard", "MIRADOR_PORT", 8501),
+    Wish("backend", "DEMO_BACKEND_PORT", 8511),
+    Wish("Prometheus", "DEMO_PROMETHEUS_PORT", 8512),
+    Wish("Alertmanager", "DEMO_ALERTMANAGER_PORT", 8513),
+    Wish("PostgreSQL", "DEMO_POSTGRES_PORT", 8514),
+)
+
+
+@dataclass
+class Demo:
+    """The run: its folder, its ports, and what it has started, in order."""
+
+    folder: Path
+    scale: float
+    console: Console
+    ports: dict[str, int] = field(default_factory=dict)
+    started: list[tuple[str, Part]] = field(default_factory=list)
+    mourned: set[str] = field(default_factory=set)
+
+    # --- one line a step ---
+
+    @contextmanager
+    def step(self, title: str) -> Iterator[Callable[..., None]]:
+        """A step of the start: a spinner where there is a terminal, one line with its time at the end.
+
+        Gives a function that shows progress; what it was last given as `result=` stands in the line.
+        """
+        began = time.monotonic()
+        outcome = [""]
+
+        with self.console.status(f"{title} ...") as status:
+
+            def say(*words: object, result: str | None = None) -> None:
+                if result is not None:
+                    outcome[0] = result
+                if words:
+                    status.update(f"{title}: {escape(' '.join(str(word) for word in words))}")
+
+            try:
+                yield say
+            except ServerError as error:
+                self.line("red", "✗", title, str(error), began)
+                raise
+        self.line("green", "✓", title, outcome[0], began)
+
+    def line(self, colour: str, sign: str, title: str, text: str, began: float | None = None) -> None:
+        """One line: sign, what, how it went, seconds."""
+        seconds = "" if began is None else f"[dim]{time.monotonic() - began:5.1f} s[/dim]  "
+        self.console.print(f"[{colour}]{sign}[/{colour}] {seconds}[bold]{title}[/bold]  {escape(text)}", soft_wrap=True)
+
+    # --- ports, marks, configuration ---
+
+    def choose_ports(self, dashboard: int | None) -> None:
+        """Take the wished ports; those that are taken are moved, and said."""
+        for wish in WISHES:
+            wished = dashboard if wish.name == "dashboard" and dashboard else _port_of(wish)
+            port = servers.free_port(wished)
+            while port in self.ports.values():
+                port = servers.free_port()
+            self.ports[wish.name] = port
+            if port != wished:
+                self.line(
+                    "yellow", "!", wish.name, f"port {wished} is taken: moved to {port} ({wish.variable} chooses)"
+                )
+
+    def whole(self, mark: str, expected: dict[str, Any]) -> dict[str, Any] | None:
+        """What a finished step noted about itself, when it was made by the same sources; None: make it anew."""
+        try:
+            noted: dict[str, Any] = json.loads((self.folder / f"{mark}.json").read_text())
+        except (OSError, ValueError):
+            return None
+        return noted if all(noted.get(key) == value for key, value in expected.items()) else None
+
+    def mark(self, name: str, facts: dict[str, Any]) -> None:
+        """Note that a step is finished: written beside and moved, so that it stands whole or not at all."""
+        fresh = self.folder / f"{name}.json.new"
+        fresh.write_text(json.dumps(facts, indent=1))
+        fresh.replace(self.folder / f"{name}.json")
+
+    def unmark(self, name: str) -> None:
+        """Take the note away before its thing is touched."""
+        (self.folder / f"{name}.json").unlink(missing_ok=True)
+
+    def configure(self, name: str, **values: object) -> Path:
+        """Write demo/NAME with the values filled in to the demo's folder."""
+        written = self.folder / name
+        written.write_text(Template((HERE / name).read_text()).substitute(values))
+        return written
+
+    # --- the parts ---
+
+    def postgres(self) -> servers.Postgres:
+        """PostgreSQL with the history in it; both are made at the first start only."""
+        server = servers.Postgres(self.folder / "postgres", port=self.ports["PostgreSQL"])
+        expected = {"sources": _digest(HISTORY_SOURCES), "seed": SEED}
+        noted = self.whole("history", expected)
+        with self.step("PostgreSQL") as say:
+            if noted is None:
+                self.unmark("history")
+                server.wipe()
+            # Noted before it starts, so that a signal meanwhile ends it, too.
+            self.started.append(("PostgreSQL", server))
+            server.start()
+            self.ports["PostgreSQL"] = server.port
+            say(result=f"18, on {HOST}:{server.port}")
+        if noted is not None:
+            kept = "" if noted["scale"] == self.scale else "; `make clean-demo` first for another DEMO_SCALE"
+            made = datetime.fromisoformat(noted["until"]).astimezone()
+            self.line("green", "✓", "History", f"kept, made {made:%Y-%m-%d %H:%M} at scale {noted['scale']:g}{kept}")
+            return server
+        with self.step("History") as say:
+            from demo import history
+
+            until = datetime.now(UTC)
+            history.build(server.url(), scale=self.scale, seed=SEED, until=until, progress=say)
+            self.mark("history", {**expected, "scale": self.scale, "until": until.isoformat()})
+            say(result=f"24 months of ledger at scale {self.scale:g}")
+        return server
+
+    def prometheus(self, ledger: servers.Postgres) -> servers.Prometheus | None:
+        """Prometheus with the backfilled history; None (and said) where none can be had."""
+        with self.step("Prometheus: find") as say:
+            programs = servers.find_prometheus(self.folder / "packages")
+            say(
+                result=str(programs.prometheus)
+                if programs
+                else "not on this machine and not to be had: goes on without"
+            )
+        if programs is None:
+            return None
+        alertmanager = self.ports.get("Alertmanager")
+        config = self.configure(
+            "prometheus.yml",
+            backend_port=self.ports["backend"],
+            mirador_port=self.ports["dashboard"],
+            alertmanager_target=f'"{HOST}:{alertmanager}"' if alertmanager else "",
+        )
+        server = servers.Prometheus(
+            config, self.folder / "prometheus", program=programs.prometheus, port=self.ports["Prometheus"]
+        )
+        made = json.loads((self.folder / "history.json").read_text())
+        expected = {"sources": _digest(SERIES_SOURCES), "until": made["until"]}
+        if self.whole("series", expected) is None:
+            with self.step("Prometheus: history") as say:
+                from demo import backfill
+
+                self.unmark("series")
+                server.wipe()
+                server.data_dir.mkdir(parents=True)
+                until = datetime.fromisoformat(made["until"])
+                backfill.backfill(ledger.url(), server.data_dir, programs.promtool, days=30, until=until)
+                self.mark("series", expected)
+                say(result="30 days backfilled from the same events")
+        with self.step("Prometheus") as say:
+            self.started.append(("Prometheus", server))
+            try:
+                server.start()
+            except ServerError as error:
+                self.started.pop()
+                say(result=f"goes on without: {error}")
+                return None
+            say(result=server.url)
+        return server
+
+    def alertmanager(self) -> servers.Alertmanager | None:
+        """Alertmanager; None (and said) where none can be had."""
+        with self.step("Alertmanager") as say:
+            program = servers.find_alertmanager(self.folder / "packages")
+            if program is None:
+                say(result="not on this machine and not to be had: goes on without")
+                return None
+            config = self.configure("alertmanager.yml")
+            data = self.folder / "alertmanager"
+            server = servers.Alertmanager(config, data, program=program, port=self.ports["Alertmanager"])
+            self.started.append(("Alertmanager", server))
+            try:
+                server.start()
+            except ServerError as error:
+                self.started.pop()
+                say(result=f"goes on without: {error}")
+                return None
+            say(result=server.url)
+        return server
+
+    def program(self, title: str, name: str, argv: list[str], env: dict[str, str], ready: str, bound: float) -> Child:
+        """One of our own Python programs, awaited until `ready` answers."""
+        with self.step(title) as say:
+            pid_file = self.folder / f"{name}.pid"
+            servers.end_orphan(pid_file, names=argv[0])
+            child = Child(
+                title,
+                [sys.executable, "-m", *argv],
+                log=self.folder / f"{name}.log",
+                pid_file=pid_file,
+                env=env,
+                cwd=ROOT,
+            )
+            self.started.append((title, child))
+            child.wait_until(lambda: servers.answers(ready), bound=bound)
+            say(result=ready.rsplit("/", 1)[0])
+        return child
+
+    # --- the run ---
+
+    def start(self, *, dashboard: bool) -> str:
+        """Bring everything up; the URL to open."""
+        for name, words in (("dashboard", "app"), ("backend", "demo.backend")):
+            servers.end_orphan(self.folder / f"{name}.pid", names=words)
+        ledger = self.postgres()
+        alertmanager = self.alertmanager()
+        if alertmanager is None:
+            del self.ports["Alertmanager"]
+        else:
+            self.ports["Alertmanager"] = alertmanager.port
+        prometheus = self.prometheus(ledger)
+        if prometheus is not None:
+            self.ports["Prometheus"] = prometheus.port
+        backend = f"http://{HOST}:{self.ports['backend']}"
+        self.program(
+            "Backend",
+            "backend",
+            ["demo.backend"],
+            {
+                **os.environ,
+                "DEMO_BACKEND_PORT": str(self.ports["backend"]),
+                "DEMO_LEDGER_URL": ledger.url("mirador_core"),
+                "DEMO_SCALE": str(self.scale),
+            },
+            f"{backend}/health",
+            60,
+        )
+        url = f"http://localhost:{self.ports['dashboard']}"
+        if dashboard:
+            # Only the demo's own sources: a variable of the shell must not mix a real system into the simulated one.
+            env = {name: value for name, value in os.environ.items() if name not in SOURCE_VARIABLES}
+            env["MIRADOR_PORT"] = str(self.ports["dashboard"])
+            env["MIRADOR_LEDGER_URL"] = ledger.url("mirador_reader")
+            if prometheus is not None:
+                env["MIRADOR_PROMETHEUS_URL"] = prometheus.url
+            if alertmanager is not None:
+                env["MIRADOR_ALERTMANAGER_URL"] = alertmanager.url
+            health = f"http://{HOST}:{self.ports['dashboard']}/healthz"
+            self.program("Dashboard", "dashboard", ["app", "serve"], env, health, 90)
+        state = {
+            "pid": os.getpid(),
+            "url": url,
+            "ledger": ledger.url("mirador_reader"),
+            "prometheus": prometheus.url if prometheus else None,
+            "alertmanager": alertmanager.url if alertmanager else None,
+            "backend": backend,
+            "logs": str(self.folder),
+        }
+        self.mark("running", state)
+        return url
+
+    def watch(self) -> NoReturn:
+        """Wait until a signal; say it once when a part dies."""
+        while True:
+            for name, part in self.started:
+                if name not in self.mourned and not part.alive():
+                    self.mourned.add(name)
+                    words = part.last_words() if isinstance(part, Child) else ""
+                    log = getattr(part, "log", self.folder)
+                    self.line("red", "✗", name, f"has ended by itself. {words} Log: {log}. Start the demo again.")
+            time.sleep(0.5)
+
+    def stop(self) -> None:
+        """End what was started: the dashboard first, PostgreSQL last."""
+        began = time.monotonic()
+        self.unmark("running")
+        order = ("Dashboard", "Backend", "Prometheus", "Alertmanager", "PostgreSQL")
+        for name, part in sorted(self.started, key=lambda one: order.index(one[0])):
+            try:
+                part.stop()
+            except Exception as error:
+                self.line("red", "✗", name, f"could not be ended: {error}")
+        self.started.clear()
+        self.line(
+            "green", "✓", "Ended", "everything that was started; the data is kept (make clean-demo removes it)", began
+        )
+
+
+SOURCE_VARIABLES = frozenset(
+    {"MIRADOR_LEDGER_URL", "MIRADOR_PROMETHEUS_URL", "MIRADOR_ALERTMANAGER_URL", "MIRADOR_STATE_URL"}
+)
+
+
+def _port_of(wish: Wish) -> int:
+    text = os.environ.get(wish.variable, "")
+    if not text:
+        return wish.usual
+    if not text.isdigit() or not 0 < int(text) < 65536:
+        raise ServerError(f"{wish.variable} must be a port number from 1 to 65535, not {text!r}")
+    return int(text)
+
+
+def _scale() -> float:
+    text = os.environ.get("DEMO_SCALE", "") or "1"
+    try:
+        scale = float(text)
+    except ValueError:
+        scale = 0
+    if not 0 < scale <= 100:
+        raise ServerError(f"DEMO_SCALE must be a number above 0 and at most 100, not {text!r}")
+    return scale
+
+
+def _digest(names: tuple[str, ...]) -> str:
+    """A fingerprint of source files of the demo."""
+    digest = hashlib.sha256()
+    for name in names:
+        path = HERE / name
+        digest.update(path.read_bytes() if path.exists() else b"")
+    return digest.hexdigest()[:16]
+
+
+def _has_display() -> bool:
+    if sys.platform == "darwin":
+        return "SSH_CONNECTION" not in os.environ
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def clean(folder: Path) -> None:
+    """End what an earlier run left and remove the folder."""
+    for name, words in (("dashboard", "app"), ("backend", "demo.backend")):
+        servers.end_orphan(folder / f"{name}.pid", names=words)
+    for name in ("prometheus", "alertmanager"):
+        servers.end_orphan(folder / f"{name}.pid", names=str((folder / name).resolve()))
+    servers.Postgres(folder / "postgres").wipe()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m demo", description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--port", type=int, help="port of the dashboard (else MIRADOR_PORT, else 8501)")
+    parser.add_argument("--no-browser", action="store_true", help="open no browser, even where there is a display")
+    parser.add_argument("--no-dashboard", action="store_true", help="bring up only the simulated company")
+    parser.add_argument("--dir", type=Path, default=ROOT / ".demo", help="the demo's folder (else .demo/)")
+    parser.add_argument("--clean", action="store_true", help="remove the demo's folder and what runs on it")
+    chosen = parser.parse_args(argv)
+    console = Console(highlight=False)
+    folder: Path = chosen.dir.resolve()
+    if chosen.clean and not folder.exists():
+        console.print("There is no demo to remove.")
+        return 0
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = fasteners.InterProcessLock(folder / "lock")
+    if not lock.acquire(blocking=False):
+        try:
+            where = json.loads((folder / "running.json").read_text())["url"]
+        except (OSError, ValueError, KeyError):
+            where = "another terminal"
+        console.print(f"A demo already runs on {folder} ({where}): end it there with Ctrl-C first.", soft_wrap=True)
+        return 1
+    try:
+        if chosen.clean:
+            clean(folder)
+            console.print(f"Removed {folder}.", soft_wrap=True)
+            return 0
+        return run(chosen, folder, console)
+    finally:
+        lock.release()
+
+
+def run(chosen: argparse.Namespace, folder: Path, console: Console) -> int:
+    """Start, watch, and end on a signal."""
+
+    def on_signal(number: int, frame: object) -> None:
+        raise Stopped(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, on_signal)
+    began = time.monotonic()
+    demo: Demo | None = None
+    try:
+        demo = Demo(folder, _scale(), console)
+        demo.unmark("running")
+        demo.choose_ports(chosen.port)
+        url = demo.start(dashboard=not chosen.no_dashboard)
+        seconds = time.monotonic() - began
+        if chosen.no_dashboard:
+            console.print(f"\nThe company runs without a dashboard ({seconds:.1f} s). Ctrl-C ends it.")
+        else:
+            console.print(f"\nMirador is on [bold]{url}[/bold] ({seconds:.1f} s). Ctrl-C ends it.", soft_wrap=True)
+            if _has_display() and not chosen.no_browser:
+                webbrowser.open(url)
+        demo.watch()
+    except Stopped:
+        console.print()
+        return 0
+    except ServerError as error:
+        if demo is None or not demo.started:
+            console.print(f"[red]✗[/red] {escape(str(error))}", soft_wrap=True)
+        return 1
+    finally:
+        # The ending itself is not to be cut short by an impatient second Ctrl-C.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        if demo is not None and demo.started:
+            demo.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
