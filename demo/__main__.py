@@ -25,6 +25,7 @@ from string import Template
 from typing import Any, NoReturn, Protocol
 
 import fasteners
+import psycopg
 from rich.console import Console
 from rich.markup import escape
 
@@ -35,7 +36,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 SEED = 7
 # The tables and series depend on these files: a folder made by other ones is made anew.
-HISTORY_SOURCES = ("schema.sql", "company.py", "history.py")
+HISTORY_SOURCES = ("schema.sql", "indexes.sql", "company.py", "history.py")
 SERIES_SOURCES = (*HISTORY_SOURCES, "backfill.py")
 
 
@@ -177,6 +178,7 @@ class Demo:
             from demo import history
 
             until = datetime.now(UTC)
+            _run_sql(server, HERE / "schema.sql")
             history.build(server.url(), scale=self.scale, seed=SEED, until=until, progress=say)
             self.mark("history", {**expected, "scale": self.scale, "until": until.isoformat()})
             say(result=f"24 months of ledger at scale {self.scale:g}")
@@ -377,6 +379,12 @@ def _digest(names: tuple[str, ...]) -> str:
         path = HERE / name
         digest.update(path.read_bytes() if path.exists() else b"")
     return digest.hexdigest()[:16]
+
+
+def _run_sql(server: servers.Postgres, path: Path) -> None:
+    """Run a file of statements as the ledger's owner."""
+    with psycopg.connect(server.url(driver="")) as connection:
+        connection.execute(path.read_bytes())
 
 
 def _has_display() -> bool:

@@ -467,6 +467,10 @@ class Postgres(_Context):
                 continue
         if left:
             _end(left, 5, signal.SIGQUIT)
+        if not any(runs(process) for process in (*found, *left)):
+            # A killed postmaster that nobody has collected (a zombie) keeps its number, and PostgreSQL would take the
+            # folder for one in use.
+            (self.data_dir / "postmaster.pid").unlink(missing_ok=True)
 
 
 def _postgres_bin() -> Path:

@@ -121,7 +121,7 @@ class Ledger:
                 text(
                     "insert into bi.credits (credit_id, application_id, conductor_id, sinosure_tier, principal,"
                     " approved_at, disbursement_status, status, updated_at) values (:credit_id, :application_id,"
-                    " :conductor_id, :tier, :principal, :now, 'pending', 'active', :now)"
+                    " :conductor_id, :tier, :principal, :now, 'pending', 'pending', :now)"
                 ),
                 {
                     "credit_id": credit_id,
@@ -156,7 +156,8 @@ class Ledger:
         with self._writing("credits", "update") as connection:
             principal = connection.execute(
                 text(
-                    "update bi.credits set disbursed_at = :now, disbursement_status = 'settled', updated_at = :now"
+                    "update bi.credits set disbursed_at = :now, disbursement_status = 'sent', status = 'active',"
+                    " updated_at = :now"
                     " where credit_id = :credit_id and disbursed_at is null returning principal"
                 ),
                 {"credit_id": credit_id, "now": now},
@@ -184,6 +185,28 @@ class Ledger:
         metrics.credits_disbursed_total.inc()
         metrics.credits_disbursed_amount_mxn.inc(float(principal))
         return True
+
+    def record_withdrawal(self, application_id: str) -> None:
+        """A driver has given up the application; no metric counts that."""
+        with self._writing("applications", "update") as connection:
+            connection.execute(
+                text(
+                    "update bi.applications set status = 'withdrawn', updated_at = :now"
+                    " where application_id = :application_id and status = 'pending'"
+                ),
+                {"application_id": application_id, "now": datetime.now(UTC)},
+            )
+
+    def settle_disbursements(self, before: datetime) -> None:
+        """What was sent before that moment has arrived at the driver's bank."""
+        with self._writing("credits", "update") as connection:
+            connection.execute(
+                text(
+                    "update bi.credits set disbursement_status = 'settled', updated_at = :now"
+                    " where disbursement_status = 'sent' and disbursed_at < :before"
+                ),
+                {"now": datetime.now(UTC), "before": before},
+            )
 
     def record_failed_disbursement(self, credit_id: str) -> None:
         """NEON did not send the money; it will be tried again."""
@@ -302,8 +325,7 @@ class Ledger:
             "installments",
             # 0 for 1 to 7 days: width_bucket counts the bounds at or below its number.
             f"select width_bucket(cast(:today as date) - i.due_date - 1, array[{days}]) as level, count(*) as n"
-            " from bi.installments i join bi.credits c using (credit_id)"
-            " where i.paid_at is null and i.due_date < :today and c.status = 'active' group by 1",
+            " from bi.installments i where i.paid_at is null and i.due_date < :today group by 1",
             today=today,
         ):
             late[row.level] = row.n
@@ -311,12 +333,26 @@ class Ledger:
             metrics.payments_late_count.labels(LATE_LEVELS[level][1]).set(number)
         for row in self.rows(
             "credits",
-            "select sinosure_tier, count(*) as n from bi.credits"
-            " where status = 'active' and disbursed_at is not null group by 1",
+            "select sinosure_tier, count(*) filter (where status = 'active') as n from bi.credits"
+            # Every tier that ever was, so that one whose last credit is paid up goes to 0.
+            " group by 1",
         ):
             metrics.credits_active_count.labels(row.sinosure_tier).set(row.n)
 
     # --- questions ---
+
+    def new_id(self, table: str, column: str, letter: str) -> str:
+        """The next id of the kind A0000001: letter and number, counted on from the largest."""
+        with self._lock:
+            key = f"{table}.{column}"
+            if key not in self._numbers:
+                largest = self.row(
+                    table,
+                    f"select max(substr({column}, 2)::bigint) as n from bi.{table} where {column} ~ :pattern",
+                    pattern=f"^{letter}[0-9]{{1,12}}$",
+                )
+                self._numbers[key] = count(((largest.n if largest else None) or 0) + 1)
+            return f"{letter}{next(self._numbers[key]):07d}"
 
     def rows(self, table: str, sql: str, **values: Any) -> Sequence[Row[Any]]:
         """The rows of a select; `table` names it in the metric."""
