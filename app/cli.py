@@ -1,0 +1,296 @@
+"""`python -m app serve | query | doctor`: the dashboard, its numbers and its sources, from a shell.
+
+Data goes to stdout, sentences to stderr. Exit codes: 0 done, 1 a source failed or something needed is missing, 2 the
+command or the configuration is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import difflib
+import json
+import math
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, NoReturn
+
+import pandas as pd
+
+import queries
+from app.settings import Settings, SettingsError, connect, load_settings, unknown_names
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit code."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        settings = load_settings()
+        for name in unknown_names():
+            print(f"{name} is not a setting of Mirador and is ignored.", file=sys.stderr)
+        return int(options.run(options, settings))
+    except SettingsError as error:
+        return _failed(str(error), 2)
+    except queries.SourceError as error:
+        return _failed(error.sentence, 2 if error.kind in {"bad_parameter", "unknown_query"} else 1)
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough; Python must not complain when it flushes at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m app", description="Mirador from a shell.")
+    commands = parser.add_subparsers(required=True, metavar="serve | query | doctor")
+    serve = commands.add_parser("serve", help="start the dashboard on your own systems (MIRADOR_* variables)")
+    serve.set_defaults(run=_serve)
+    query = commands.add_parser("query", help="print the answer of one named query")
+    query.add_argument("name", nargs="?", help="such as today/decisions; see --list")
+    query.add_argument("--list", action="store_true", help="list names, titles and parameters")
+    query.add_argument(
+        "--param",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a parameter; lists are comma separated or given again; NAME= means null",
+    )
+    query.add_argument("--format", choices=("table", "csv", "json"), default="table")
+    query.set_defaults(run=_query)
+    doctor = commands.add_parser("doctor", help="check every source and say what is missing")
+    doctor.set_defaults(run=_doctor)
+    return parser
+
+
+def _failed(sentence: str, code: int) -> int:
+    print(sentence, file=sys.stderr)
+    return code
+
+
+# --- serve ------------------------------------------------------------------------------------------------------------
+
+
+def _serve(_options: argparse.Namespace, settings: Settings) -> int:
+    taken = _port_problem(settings.address, settings.port)
+    if taken:
+        return _failed(taken, 1)
+
+    def end(_signal: int, _frame: object) -> NoReturn:
+        sys.exit(0)
+
+    # uvicorn ends in good order and then raises the signal again for whoever stood here before: us.
+    signal.signal(signal.SIGTERM, end)
+    from app.asgi import app
+
+    app.run(
+        config={
+            "server.port": settings.port,
+            "server.address": settings.address,
+            "server.headless": True,
+            "browser.gatherUsageStats": False,
+        }
+    )
+    return 0
+
+
+def _port_problem(address: str, port: int) -> str | None:
+    """Why the dashboard cannot listen there, in a sentence, or None."""
+    try:
+        family, _, _, _, where = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(where)
+    except socket.gaierror:
+        return "MIRADOR_ADDRESS is not an address of this machine."
+    except PermissionError:
+        return f"MIRADOR_PORT {port} may not be opened by this user: choose one above 1023."
+    except OSError:
+        return f"MIRADOR_PORT {port} is in use by another program, or MIRADOR_ADDRESS is not of this machine."
+    return None
+
+
+# --- query ------------------------------------------------------------------------------------------------------------
+
+
+def _query(options: argparse.Namespace, settings: Settings) -> int:
+    if options.list:
+        _print_list()
+        return 0
+    if not options.name:
+        return _failed("Name a query, or ask for --list.", 2)
+    query = _find(options.name)
+    params = _params(query, options.param)
+    connect(settings)
+    try:
+        ask = queries.ledger if query.source == "ledger" else queries.metrics
+        frame = ask(query.name, params)
+    finally:
+        queries.disconnect()
+    answer = queries.answer_of(frame)
+    if options.format == "csv":
+        _print_csv(frame, query)
+    elif options.format == "json":
+        _print_json(frame, query, answer)
+    else:
+        _print_table(frame, query)
+    for warning in answer.warnings:
+        print(f"Warning of the {answer.source}: {warning}", file=sys.stderr)
+    rows = f"{len(frame):,} row{'' if len(frame) == 1 else 's'}"
+    print(f"{rows} from the {answer.source}, as of {answer.as_of:%Y-%m-%d %H:%M:%S %Z}.", file=sys.stderr)
+    return 0
+
+
+def _find(name: str) -> queries.Query:
+    """The query of that name; where ledger and metrics share one, `ledger/` or `metrics/` before it decides."""
+    every = queries.load_queries()
+    found = [query for query in every if name in {query.name, f"{query.source}/{query.name}"}]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = " or ".join(f"{query.source}/{query.name}" for query in found)
+        raise queries.SourceError(f"Two queries are named {name}: say {names}.", kind="unknown_query")
+    meant = difflib.get_close_matches(name, [query.name for query in every], 1, 0.6)
+    hint = f" Did you mean {meant[0]}?" if meant else " See python -m app query --list."
+    raise queries.SourceError(f"There is no query named {name}.{hint}", kind="unknown_query")
+
+
+def _params(query: queries.Query, given: Iterable[str]) -> dict[str, Any]:
+    types = {param.name: param.type for param in query.params}
+    params: dict[str, Any] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise queries.SourceError(f"--param takes NAME=VALUE, not {text}.", kind="bad_parameter")
+        if name not in types:
+            known = ", ".join(types) or "none"
+            raise queries.SourceError(
+                f"The query {query.name} has no parameter {name}; it has: {known}.", kind="bad_parameter"
+            )
+        if types[name] in {"labels"} or types[name].endswith("[]"):
+            params[name] = [*(params.get(name) or []), *(item for item in value.split(",") if item)]
+        elif name in params:
+            raise queries.SourceError(f"The parameter {name} takes one value.", kind="bad_parameter")
+        else:
+            params[name] = value or None
+    return params
+
+
+def _print_list() -> None:
+    for query in queries.load_queries():
+        print(f"{query.name}  ({query.source})  {query.title}")
+        for param in query.params:
+            default = "" if param.required else f" = {'null' if param.default is None else param.default}"
+            words = f"  {param.description}" if param.description else ""
+            print(f"    {param.name} {param.type}{default}{words}")
+
+
+def _is_null(value: Any) -> bool:
+    return value is None or value is pd.NaT or value is pd.NA
+
+
+def _texts(frame: pd.DataFrame, query: queries.Query) -> Iterable[list[str]]:
+    """Cells as exact texts: money to the centavo, days as days, times with their offset, null as nothing."""
+    days = _day_columns(query, frame)
+    for row in frame.itertuples(index=False, name=None):
+        yield [_text(value, name in days) for name, value in zip(frame.columns, row, strict=True)]
+
+
+def _day_columns(query: queries.Query, frame: pd.DataFrame) -> set[str]:
+    declared = {column.name for column in query.columns if column.type == "date"}
+    return declared | {str(name) for name in frame.columns if str(frame[name].dtype).startswith("datetime64[us]")}
+
+
+def _text(value: Any, is_day: bool) -> str:
+    if _is_null(value) or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, datetime):
+        return value.date().isoformat() if is_day else value.isoformat()
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def _print_csv(frame: pd.DataFrame, query: queries.Query) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(frame.columns)
+    writer.writerows(_texts(frame, query))
+    sys.stdout.flush()
+
+
+def _json_value(value: Any, is_day: bool) -> Any:
+    if _is_null(value):
+        return None
+    if isinstance(value, float):
+        # JSON knows neither; the text is what Prometheus itself writes.
+        return None if math.isnan(value) else ("+Inf" if value > 0 else "-Inf") if math.isinf(value) else value
+    if isinstance(value, Decimal):
+        # A float holds 15 digits exactly; a longer number keeps all of its digits as a text.
+        return float(value) if Decimal(repr(float(value))) == value else format(value, "f")
+    if isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, datetime | date):
+        return _text(value, is_day)
+    return value.item() if hasattr(value, "item") else str(value)
+
+
+def _print_json(frame: pd.DataFrame, query: queries.Query, answer: queries.Answer) -> None:
+    days = _day_columns(query, frame)
+    units = {column.name: column.unit for column in query.columns}
+    document = {
+        "query": answer.name,
+        "title": answer.title,
+        "source": answer.source,
+        "as_of": answer.as_of.isoformat(),
+        "params": {name: _plain(value) for name, value in answer.params.items()},
+        "columns": [{"name": str(name), "unit": units.get(str(name), "")} for name in frame.columns],
+        "rows": [
+            {str(name): _json_value(value, name in days) for name, value in zip(frame.columns, row, strict=True)}
+            for row in frame.itertuples(index=False, name=None)
+        ],
+        "warnings": list(answer.warnings),
+    }
+    json.dump(document, sys.stdout, ensure_ascii=False, indent=1, allow_nan=False)
+    print()
+    sys.stdout.flush()
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else _json_value(value, False)
+
+
+def _print_table(frame: pd.DataFrame, query: queries.Query) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=query.title, title_justify="left")
+    units = {column.name: column.unit for column in query.columns}
+    for name in frame.columns:
+        number = isinstance(frame[name].iloc[0], int | float | Decimal) if len(frame) else False
+        unit = units.get(str(name))
+        table.add_column(f"{name} ({unit})" if unit else str(name), justify="right" if number else "left")
+    for row in _texts(frame, query):
+        table.add_row(*(Text(cell) for cell in row))
+    console = Console(markup=False, highlight=False)
+    if not console.is_terminal:
+        # A file or a pipe has no width: nothing is cut off.
+        console = Console(markup=False, highlight=False, width=10_000)
+    console.print(table)
+
+
+# --- doctor -----------------------------------------------------------------------------------------------------------
+
+
+def _doctor(_options: argparse.Namespace, settings: Settings) -> int:
+    from app.doctor import examine, print_findings
+
+    return print_findings(examine(settings))

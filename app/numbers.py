@@ -1,0 +1,208 @@
+"""The catalogue's KPIs as plain numbers, for `/metrics` and `/api/kpis`.
+
+They are the readings that the Today page shows, from the same kept answers: a scrape never asks the ledger more often
+than a query's time to live allows, and Alertmanager alerts on the number that a person sees.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pandas as pd
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from queries.kpis import Kpi, Reading
+
+import queries
+from app import telemetry
+
+REFRESH_SECONDS = 30.0
+FIRST_WAIT_SECONDS = 2.0
+# A snapshot older than this is not given out: the refresh behind it hangs.
+OLDEST_SECONDS = 180.0
+
+
+@dataclass(frozen=True)
+class Number:
+    """One KPI on one day; `error` is the sentence that says why `reading` is missing."""
+
+    kpi: Kpi
+    reading: Reading | None
+    error: str | None = None
+    segments: tuple[tuple[str, str, float], ...] = ()
+
+
+def today() -> date:
+    """The business day that is running."""
+    return datetime.now(queries.timezone()).date()
+
+
+def read_numbers(day: date, *, ledger_only: bool = False) -> list[Number]:
+    """Each KPI of the catalogue on that day, in the catalogue's order; one that fails has its reason and no value."""
+    kpis = [kpi for kpi in queries.catalogue().values() if not ledger_only or kpi.source == "ledger"]
+    with ThreadPoolExecutor(4, thread_name_prefix="mirador-kpis") as pool:
+        return list(pool.map(lambda kpi: _read(kpi, day), kpis))
+
+
+def _read(kpi: Kpi, day: date) -> Number:
+    try:
+        reading = queries.reading(kpi.name, day)
+        return Number(kpi, reading, segments=tuple(_segments(kpi, reading)))
+    except queries.SourceError as error:
+        return Number(kpi, None, error.sentence)
+    except Exception as error:
+        # One definition that is wrong must not take the other numbers down.
+        telemetry.panel_failed(f"kpi {kpi.name}", error)
+        return Number(kpi, None, "This number could not be computed.")
+
+
+def _segments(kpi: Kpi, reading: Reading) -> Iterator[tuple[str, str, float]]:
+    """(dimension, segment, value) of every part of the day; the total is not among them."""
+    if kpi.source != "ledger" or reading.answer is None:
+        return
+    # The same parameters as the reading: this comes from memory.
+    frame = queries.ledger(reading.answer.name, reading.answer.params)
+    if "dimension" not in frame or "segment" not in frame:
+        return
+    rows = frame[(frame["day"] == pd.Timestamp(reading.day)) & (frame["dimension"] != "all")]
+    for row in rows.to_dict("records"):
+        value = _ratio(row.get(kpi.numerator), row.get(kpi.denominator) if kpi.denominator else 1)
+        if value is not None:
+            segment = row["segment"]
+            yield str(row["dimension"]), "unknown" if pd.isna(segment) else str(segment), value
+
+
+def _ratio(above: Any, below: Any) -> float | None:
+    if above is None or below is None or pd.isna(above) or pd.isna(below) or not below:
+        return None
+    return float(above) / float(below)
+
+
+def number(value: Any) -> float | None:
+    """A number that JSON and Prometheus can carry, or None."""
+    if value is None or pd.isna(value):
+        return None
+    found = float(value)
+    return found if math.isfinite(found) else None
+
+
+def as_json(numbers: list[Number], day: date, language: str) -> dict[str, Any]:
+    """The document of `/api/kpis`."""
+    return {
+        "day": day.isoformat(),
+        "timezone": queries.timezone().key,
+        "kpis": {one.kpi.name: _entry(one, language) for one in numbers},
+    }
+
+
+def _entry(one: Number, language: str) -> dict[str, Any]:
+    kpi, reading = one.kpi, one.reading
+    answer = reading.answer if reading else None
+    return {
+        "label": kpi.label[language],
+        "definition": kpi.definition[language],
+        "unit": kpi.unit,
+        "better": kpi.better,
+        "source": kpi.source,
+        "value": number(reading.value) if reading else None,
+        "normal": number(reading.normal) if reading else None,
+        "band": [number(reading.low), number(reading.high)] if reading else None,
+        "target": number(kpi.target),
+        "state": reading.state if reading else "unknown",
+        "as_of": answer.as_of.isoformat() if answer else None,
+        "stale": answer.stale if answer else None,
+        "error": one.error or (answer.error if answer else None),
+    }
+
+
+class Board(Collector):
+    """The numbers of today, read in the background and given out from memory.
+
+    A scrape older than `REFRESH_SECONDS` starts one refresh behind it; only the very first waits, for at most
+    `FIRST_WAIT_SECONDS`. Nobody scrapes: nothing is asked.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._refreshing = False
+        self._first = threading.Event()
+        self._numbers: list[Number] = []
+        self._read_at = 0.0
+        self.open = True
+
+    def refresh(self) -> None:
+        """Start a refresh behind the caller unless one is running or the last is recent."""
+        with self._lock:
+            recent = self._first.is_set() and time.monotonic() - self._read_at < REFRESH_SECONDS
+            if self._refreshing or recent:
+                return
+            self._refreshing = True
+        threading.Thread(target=self._refresh, name="mirador-board", daemon=True).start()
+
+    def _refresh(self) -> None:
+        began = time.monotonic()
+        numbers: list[Number] = []
+        try:
+            numbers = read_numbers(today(), ledger_only=True)
+        except queries.SourceError:
+            # Nothing is connected, or the process ends: a scrape then carries no business number.
+            pass
+        except Exception as error:
+            telemetry.log.error("the KPIs could not be read", exc_info=error)
+        finally:
+            with self._lock:
+                self._numbers, self._read_at, self._refreshing = numbers, began, False
+            self._first.set()
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the families. A number that its source could not renew is left out."""
+        if not self.open:
+            return
+        self.refresh()
+        self._first.wait(FIRST_WAIT_SECONDS)
+        with self._lock:
+            fresh = time.monotonic() - self._read_at < OLDEST_SECONDS
+            numbers = [one for one in self._numbers if fresh and _alive(one)]
+        values = GaugeMetricFamily(
+            "mirador_kpi",
+            "KPI of the running business day, exact, from the ledger; dimension all is the total.",
+            labels=["kpi", "dimension", "segment"],
+        )
+        normal = GaugeMetricFamily(
+            "mirador_kpi_normal",
+            "The same KPI on normal days up to the same time of day: p10, median and p90.",
+            labels=["kpi", "bound"],
+        )
+        target = GaugeMetricFamily("mirador_kpi_target", "Target of the KPI.", labels=["kpi"])
+        age = GaugeMetricFamily(
+            "mirador_kpi_age_seconds", "Seconds since the ledger was asked for the KPI.", labels=["kpi"]
+        )
+        now = datetime.now(UTC)
+        for one in numbers:
+            reading, name = one.reading, one.kpi.name
+            if reading is None or reading.answer is None:
+                continue
+            total = number(reading.value)
+            if total is not None:
+                values.add_metric([name, "all", "all"], total)
+            for dimension, segment, value in one.segments:
+                values.add_metric([name, dimension, segment], value)
+            for bound, level in {"low": reading.low, "median": reading.normal, "high": reading.high}.items():
+                found = number(level)
+                if found is not None:
+                    normal.add_metric([name, bound], found)
+            if one.kpi.target is not None:
+                target.add_metric([name], float(one.kpi.target))
+            age.add_metric([name], (now - reading.answer.as_of).total_seconds())
+        yield from (values, normal, target, age)
+
+
+def _alive(one: Number) -> bool:
+    return one.reading is not None and one.reading.answer is not None and one.reading.answer.error is None

@@ -1,0 +1,113 @@
+"""The frame around every page: login, navigation, language, and a line about the data. It runs on each interaction.
+
+So it stays cheap: what takes time happens once, at import or behind a cache, and pages do the rest.
+"""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+# Streamlit puts app/ itself on the path, not the folder above it.
+if (_root := str(Path(__file__).resolve().parent.parent)) not in sys.path:
+    sys.path.insert(0, _root)
+
+import components
+import streamlit as st
+from components import _
+
+import queries
+from app.auth import login_required, viewer
+from app.settings import connect, settings
+
+PAGES = Path(_root) / "pages"
+
+
+def rooms() -> dict[str, list[tuple[str, str, str]]]:
+    """Every page by audience: (url path, title, icon). One whose file is not there yet is not offered."""
+    return {
+        _("Overview"): [("today", _("Today"), "today")],
+        _("Analysts"): [
+            ("approvals", _("Approvals"), "fact_check"),
+            ("disbursements", _("Disbursements"), "payments"),
+            ("late_payments", _("Late payments"), "event_busy"),
+            ("hase", _("HASE scores"), "speed"),
+            ("credit", _("Credit"), "receipt_long"),
+            ("conductor", _("Driver"), "badge"),
+            ("explore", _("Explore"), "query_stats"),
+        ],
+        _("Engineers"): [
+            ("integrations", _("Integrations"), "hub"),
+            ("api_health", _("API health"), "monitor_heart"),
+            ("errors", _("Errors"), "bug_report"),
+            ("logs", _("Logs"), "notes"),
+            ("traces", _("Traces"), "timeline"),
+            ("metrics_explorer", _("Metrics explorer"), "troubleshoot"),
+            ("alerts", _("Alerts"), "notifications"),
+            ("slos", _("SLOs"), "target"),
+            ("reconciliation", _("Reconciliation"), "balance"),
+            ("sources", _("Data sources"), "database"),
+        ],
+        _("Everyone"): [
+            ("catalogue", _("Catalogue"), "menu_book"),
+            ("runbooks", _("Runbooks"), "construction"),
+        ],
+    }
+
+
+def navigation() -> dict[str, list[st.Page]]:
+    """The groups of `rooms` with a page each for the files that exist; empty groups fall away."""
+    groups = {
+        group: [
+            st.Page(
+                PAGES / f"{path}.py",
+                title=title,
+                icon=f":material/{icon}:",
+                url_path=None if path == "today" else path,
+                default=path == "today",
+            )
+            for path, title, icon in entries
+            if (PAGES / f"{path}.py").is_file()
+        ]
+        for group, entries in rooms().items()
+    }
+    return {group: pages for group, pages in groups.items() if pages}
+
+
+@st.fragment(run_every="30s")
+def data_state() -> None:
+    """A quiet line for each source: when it last answered, or what is wrong, or how to name it."""
+    names = {"ledger": _("Ledger"), "metrics": _("Metrics")}
+    variables = {"ledger": "MIRADOR_LEDGER_URL", "metrics": "MIRADOR_PROMETHEUS_URL"}
+    states = queries.source_states()
+    for source, name in names.items():
+        state = states.get(source)
+        if state is None:
+            said = _("not configured: set {variable}").format(variable=variables[source])
+        elif state.up is False:
+            said = state.last_error or _("does not answer")
+        elif state.last_success is None:
+            said = _("not asked yet")
+        else:
+            seconds = (datetime.now(UTC) - state.last_success).total_seconds()
+            said = _("answered {age} ago").format(age=components.age(seconds))
+        st.caption(f"{name}: {said}")
+
+
+configuration = settings()
+connect(configuration, while_waiting=components.stop_if_left)
+st.set_page_config(page_title="Mirador", page_icon=":material/visibility:", layout="wide")
+
+if viewer(configuration) is None:
+    st.title("Mirador")
+    st.button(_("Log in"), on_click=st.login, type="primary")
+    st.stop()
+
+page = st.navigation(navigation())
+with st.sidebar:
+    components.language_switch()
+    if login_required():
+        st.button(_("Log out"), on_click=st.logout)
+    data_state()
+page.run()
