@@ -111,7 +111,7 @@ class Demo:
 
     def line(self, colour: str, sign: str, title: str, text: str, began: float | None = None) -> None:
         """One line: sign, what, how it went, seconds."""
-        seconds = "" if began is None else f"[dim]{time.monotonic() - began:5.1f} s[/dim]  "
+        seconds = " " * 9 if began is None else f"[dim]{time.monotonic() - began:5.1f} s[/dim]  "
         self.console.print(f"[{colour}]{sign}[/{colour}] {seconds}[bold]{title}[/bold]  {escape(text)}", soft_wrap=True)
 
     # --- ports, marks, configuration ---
@@ -253,7 +253,6 @@ class Demo:
         """One of our own Python programs, awaited until `ready` answers."""
         with self.step(title) as say:
             pid_file = self.folder / f"{name}.pid"
-            servers.end_orphan(pid_file, names=argv[0])
             child = Child(
                 title,
                 [sys.executable, "-m", *argv],
@@ -271,8 +270,6 @@ class Demo:
 
     def start(self, *, dashboard: bool) -> str:
         """Bring everything up; the URL to open."""
-        for name, words in (("dashboard", "app"), ("backend", "demo.backend")):
-            servers.end_orphan(self.folder / f"{name}.pid", names=words)
         ledger = self.postgres()
         alertmanager = self.alertmanager()
         if alertmanager is None:
@@ -393,13 +390,19 @@ def _has_display() -> bool:
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
+def end_leftovers(folder: Path) -> list[str]:
+    """End what an earlier run on this folder left running when it was killed; what it was."""
+    ours = {"dashboard": "app", "backend": "demo.backend"}
+    ours |= {name: str(folder / name) for name in ("prometheus", "alertmanager")}
+    ended = [name for name, words in ours.items() if servers.end_orphan(folder / f"{name}.pid", names=words)]
+    if servers.Postgres(folder / "postgres").end_orphans():
+        ended.append("postgres")
+    return ended
+
+
 def clean(folder: Path) -> None:
     """End what an earlier run left and remove the folder."""
-    for name, words in (("dashboard", "app"), ("backend", "demo.backend")):
-        servers.end_orphan(folder / f"{name}.pid", names=words)
-    for name in ("prometheus", "alertmanager"):
-        servers.end_orphan(folder / f"{name}.pid", names=str((folder / name).resolve()))
-    servers.Postgres(folder / "postgres").wipe()
+    end_leftovers(folder)
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -449,6 +452,9 @@ def run(chosen: argparse.Namespace, folder: Path, console: Console) -> int:
     try:
         demo = Demo(folder, _scale(), console)
         demo.unmark("running")
+        # Before the ports are chosen: a leftover would hold the usual ones.
+        if left := end_leftovers(folder):
+            demo.line("yellow", "!", "Leftovers", f"of a killed run ended: {', '.join(left)}")
         demo.choose_ports(chosen.port)
         url = demo.start(dashboard=not chosen.no_dashboard)
         seconds = time.monotonic() - began

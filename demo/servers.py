@@ -358,7 +358,7 @@ class Postgres(_Context):
             _let_pass(self._bin)
             self.data_dir.parent.mkdir(parents=True, exist_ok=True)
             _let_pass(self.data_dir)
-        self._end_orphans()
+        self.end_orphans()
         if not (self.data_dir / "PG_VERSION").exists():
             self._init(account)
         until = time.monotonic() + 60
@@ -372,7 +372,7 @@ class Postgres(_Context):
                 again = "could not bind" in str(error) or "shared memory" in str(error) or "lock file" in str(error)
                 if not again or time.monotonic() > until:
                     raise
-                self._end_orphans()
+                self.end_orphans()
                 time.sleep(0.3)
 
     def stop(self) -> None:
@@ -384,7 +384,7 @@ class Postgres(_Context):
 
     def wipe(self) -> None:
         """End a leftover server on the data folder and remove the folder."""
-        self._end_orphans()
+        self.end_orphans()
         shutil.rmtree(self.data_dir, ignore_errors=True)
 
     def _launch(self, account: Account | None) -> None:
@@ -441,14 +441,14 @@ class Postgres(_Context):
             raise ServerError(f"PostgreSQL's data folder could not be made: {made.stderr.strip()[-500:]}")
         fresh.rename(self.data_dir)
 
-    def _end_orphans(self) -> None:
-        """End a server that an earlier run left on this data folder, and what it has forked.
+    def end_orphans(self) -> bool:
+        """End a server that an earlier run left on this data folder, and what it has forked; whether there was any.
 
         Ours is: the pid in the folder's postmaster.pid whose command line names the folder; and processes named
         postgres whose working folder it is (a killed postmaster's children, which outlive it while they are busy).
         """
         if not self.data_dir.exists():
-            return
+            return False
         found: list[psutil.Process] = []
         try:
             process = psutil.Process(int((self.data_dir / "postmaster.pid").read_text().split()[0]))
@@ -471,6 +471,7 @@ class Postgres(_Context):
             # A killed postmaster that nobody has collected (a zombie) keeps its number, and PostgreSQL would take the
             # folder for one in use.
             (self.data_dir / "postmaster.pid").unlink(missing_ok=True)
+        return bool(found or left)
 
 
 def _postgres_bin() -> Path:

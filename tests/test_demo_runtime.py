@@ -279,9 +279,13 @@ class Run:
         while time.monotonic() < until:
             assert self.process.poll() is None, self.output.read_text()
             try:
-                return json.loads((self.folder / "running.json").read_text())
+                state = json.loads((self.folder / "running.json").read_text())
             except (OSError, ValueError):
-                time.sleep(0.05)
+                state = {}
+            # A killed run leaves its note behind.
+            if state.get("pid") == self.process.pid:
+                return state
+            time.sleep(0.05)
         raise AssertionError(f"not ready: {self.output.read_text()}")
 
     def family(self) -> list[psutil.Process]:
@@ -346,6 +350,7 @@ def test_the_demo_starts_ends_and_recovers(server_dir: Path) -> None:
             run = Run(folder, ports)
             state = run.ready(30)
             assert time.monotonic() - began < 15
+            assert "Leftovers" in run.output.read_text()
             assert not [process for process in orphans if servers.runs(process)]
             assert json.loads((folder / "history.json").read_text())["until"] == made
             assert count_of(state["ledger"], "bi.applications") >= applications

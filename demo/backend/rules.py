@@ -20,7 +20,7 @@ SHARE_OF_KNOWN_APPLICANTS = 0.15
 SECONDS_OF_A_DAY = 86_400
 
 # Hazard per day that an open installment is paid, by days past due (negative: ahead): about nine in ten on time.
-HAZARDS = ((-3, 0.08), (-2, 0.15), (-1, 0.35), (0, 1.9), (7, 0.24), (30, 0.06), (110, 0.015))
+HAZARDS = ((-3, 0.075), (-2, 0.11), (-1, 0.3), (0, 1.45), (7, 0.24), (30, 0.06), (110, 0.015))
 PAYS_SOONER = {"AAA": 1.5, "AA": 1.2, "A": 1.0, "B": 0.8, "C": 0.65}
 # Hazard per second, within working hours, of what staff do with what lies on their desk.
 DECISION_HAZARD = 1 / (2.2 * 3600)
