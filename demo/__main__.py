@@ -206,7 +206,8 @@ class Demo:
             config, self.folder / "prometheus", program=programs.prometheus, port=self.ports["Prometheus"]
         )
         made = json.loads((self.folder / "history.json").read_text())
-        expected = {"sources": _digest(SERIES_SOURCES), "until": made["until"]}
+        days = _number("DEMO_METRICS_DAYS", 30, 60)
+        expected = {"sources": _digest(SERIES_SOURCES), "until": made["until"], "days": days}
         if self.whole("series", expected) is None:
             with self.step("Prometheus: history") as say:
                 from demo import backfill
@@ -215,9 +216,9 @@ class Demo:
                 server.wipe()
                 server.data_dir.mkdir(parents=True)
                 until = datetime.fromisoformat(made["until"])
-                backfill.backfill(ledger.url(), server.data_dir, programs.promtool, days=30, until=until)
+                backfill.backfill(ledger.url(), server.data_dir, programs.promtool, days=int(days), until=until)
                 self.mark("series", expected)
-                say(result="30 days backfilled from the same events")
+                say(result=f"{days:g} days backfilled from the same events")
         with self.step("Prometheus") as say:
             self.started.append(("Prometheus", server))
             try:
@@ -358,15 +359,16 @@ def _port_of(wish: Wish) -> int:
     return int(text)
 
 
-def _scale() -> float:
-    text = os.environ.get("DEMO_SCALE", "") or "1"
+def _number(variable: str, usual: float, most: float) -> float:
+    """A number above 0 and at most `most` from the environment."""
+    text = os.environ.get(variable, "") or str(usual)
     try:
-        scale = float(text)
+        number = float(text)
     except ValueError:
-        scale = 0
-    if not 0 < scale <= 100:
-        raise ServerError(f"DEMO_SCALE must be a number above 0 and at most 100, not {text!r}")
-    return scale
+        number = 0
+    if not 0 < number <= most:
+        raise ServerError(f"{variable} must be a number above 0 and at most {most:g}, not {text!r}")
+    return number
 
 
 def _digest(names: tuple[str, ...]) -> str:
@@ -450,7 +452,7 @@ def run(chosen: argparse.Namespace, folder: Path, console: Console) -> int:
     began = time.monotonic()
     demo: Demo | None = None
     try:
-        demo = Demo(folder, _scale(), console)
+        demo = Demo(folder, _number("DEMO_SCALE", 1, 100), console)
         demo.unmark("running")
         # Before the ports are chosen: a leftover would hold the usual ones.
         if left := end_leftovers(folder):

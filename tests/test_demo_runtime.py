@@ -262,7 +262,7 @@ class Run:
         self.folder = folder
         folder.mkdir(exist_ok=True)
         self.output = folder.with_name(folder.name + ".out")
-        env = {**os.environ, "DEMO_SCALE": "0.01", "COLUMNS": "200"}
+        env = {**os.environ, "DEMO_SCALE": "0.01", "DEMO_METRICS_DAYS": "1", "COLUMNS": "200"}
         env.update({name: str(port) for name, port in ports.items()})
         with self.output.open("w") as sink:
             self.process = subprocess.Popen(
