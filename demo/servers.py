@@ -125,7 +125,8 @@ class Child:
                 said = source.read().decode(errors="replace").splitlines()
         except OSError:
             return ""
-        return " / ".join(line.strip() for line in said[-lines:] if line.strip())
+        # A traceback in one line would fill the screen: its end says what went wrong.
+        return " / ".join(line.strip() for line in said[-lines:] if line.strip())[-300:]
 
     def wait_until(self, ready: Callable[[], bool], *, bound: float) -> None:
         """Wait until `ready()`; ServerError when the process ends first or the bound (seconds) passes."""

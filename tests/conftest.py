@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -59,7 +60,7 @@ def postgres(server_dir: Path) -> Iterator[servers.Postgres]:
 
 def new_ledger(server: servers.Postgres, template: str = "template_ledger") -> LedgerUrl:
     """A fresh database with the ledger's schema, made from the template in a few milliseconds."""
-    database = f"ledger_{next(_numbers)}"
+    database = f"ledger_{uuid4().hex[:12]}"
     with create_engine(server.url(), isolation_level="AUTOCOMMIT").connect() as owner:
         owner.execute(text(f"create database {database} template {template} strategy file_copy"))
     return LedgerUrl(
