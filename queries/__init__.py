@@ -8,7 +8,9 @@ A question is a file below `queries/ledger` or `queries/metrics`; nothing here k
 ever becomes a query.
 """
 
+from queries.calendar import business_day, normal_days
 from queries.errors import SourceError
+from queries.kpis import Kpi, Movement, Reading, catalogue, intraday, reading, what_moved
 from queries.library import Column, Param, Query, find_query, load_queries
 from queries.sources import (
     Answer,
@@ -29,21 +31,30 @@ from queries.sources import (
 __all__ = [
     "Answer",
     "Column",
+    "Kpi",
+    "Movement",
     "Param",
     "Prometheus",
     "Query",
+    "Reading",
     "SourceError",
     "Sources",
     "answer_of",
+    "business_day",
+    "catalogue",
     "common_watermark",
     "connect",
     "counts",
     "disconnect",
     "find_query",
+    "intraday",
     "ledger",
     "load_queries",
     "metrics",
+    "normal_days",
     "probe",
+    "reading",
     "source_states",
     "timezone",
+    "what_moved",
 ]

@@ -1,0 +1,63 @@
+"""The looks: frames and plain values in, pictures out. Nothing here knows a source, a query or a setting.
+
+    @panel(_("Title"), height=280)
+    def chart():
+        return line(frame, x="day", y="share", unit="share", title=_("Title"))
+
+What a picture needs to know of its data (query as run, age, failure) it reads from `frame.attrs["answer"]`.
+"""
+
+from components.charts import band, bar, line
+from components.filters import choice_filter, day_filter
+from components.frame import Figure, on_drawn, on_failure, sentence_of, stop_if_left
+from components.i18n import (
+    _,
+    age,
+    clock,
+    day_name,
+    duration,
+    language,
+    language_switch,
+    money,
+    ngettext,
+    number,
+    percent,
+    quantity,
+    set_default_language,
+    short_money,
+    when,
+)
+from components.kpi import Card, kpi_card, kpi_row
+from components.panel import panel
+
+__all__ = [
+    "Card",
+    "Figure",
+    "_",
+    "age",
+    "band",
+    "bar",
+    "choice_filter",
+    "clock",
+    "day_filter",
+    "day_name",
+    "duration",
+    "kpi_card",
+    "kpi_row",
+    "language",
+    "language_switch",
+    "line",
+    "money",
+    "ngettext",
+    "number",
+    "on_drawn",
+    "on_failure",
+    "panel",
+    "percent",
+    "quantity",
+    "sentence_of",
+    "set_default_language",
+    "short_money",
+    "stop_if_left",
+    "when",
+]

@@ -1,0 +1,208 @@
+"""Today: is today normal, what changed, and why? The first page for everyone."""
+
+from __future__ import annotations
+
+import math
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+import queries
+from components import (
+    Card,
+    Figure,
+    _,
+    band,
+    choice_filter,
+    clock,
+    day_filter,
+    day_name,
+    duration,
+    kpi_card,
+    kpi_row,
+    language,
+    ngettext,
+    number,
+    panel,
+    percent,
+    quantity,
+    when,
+)
+from queries import Movement
+
+CURVES = ("applications", "credits_disbursed", "disbursed_mxn")
+DIMENSIONS = {
+    "tier": _("tier"),
+    "reason": _("reason"),
+    "method": _("method"),
+    "bucket": _("days late"),
+    "integration": _("integration"),
+    "model": _("model"),
+}
+
+
+def label(name: str) -> str:
+    """The KPI's name in the viewer's language."""
+    return queries.catalogue()[name].label.in_language(language())
+
+
+def page_of(name: str) -> str | None:
+    """The page that explains a KPI, where it is built."""
+    path = Path(__file__).with_name(f"{queries.catalogue()[name].page}.py")
+    return str(path) if path.exists() else None
+
+
+def card(name: str, day: date) -> Card:
+    """A KPI's reading as a card."""
+    one = queries.reading(name, day)
+    kpi = one.kpi
+    met = None
+    if kpi.target is not None and one.value is not None:
+        met = float(one.value) >= kpi.target if kpi.better == "up" else float(one.value) <= kpi.target
+    shown = one.segments if len(one.segments) else one.history
+    shown.attrs["answer"] = one.answer
+    return Card(
+        value=one.value,
+        unit=kpi.unit,
+        state=one.state,
+        data=shown,
+        definition=kpi.definition.in_language(language()),
+        normal=one.normal,
+        low=one.low,
+        high=one.high,
+        target=kpi.target,
+        target_met=met,
+        history=one.history["value"].tolist(),
+        metric_value=one.metric_value,
+        metric_gap=one.metric_gap,
+    )
+
+
+def sentence(moved: Movement) -> str:
+    """What moved, by how much, and the segment that makes up most of it."""
+    one = moved.reading
+    unit = one.kpi.unit
+    colour = "green" if one.state == "good" else "red"
+    arrow = "arrow_upward" if float(one.value) > one.normal else "arrow_downward"
+    said = _("{value} against a normal {normal} ({low} to {high}).").format(
+        value=quantity(one.value, unit),
+        normal=quantity(one.normal, unit),
+        low=quantity(one.low, unit),
+        high=quantity(one.high, unit),
+    )
+    text = f":{colour}[:material/{arrow}:] **{label(one.kpi.name)}**: {said}"
+    if moved.segment is None or moved.dimension is None:
+        return text
+    change = (
+        f"{moved.contribution * 100:+.1f} {_('pp')}"
+        if unit == "share"
+        else f"{'+' if moved.contribution > 0 else ''}{quantity(moved.contribution, unit, short=True)}"
+    )
+    return f"{text} " + _("Most of it from {dimension} {segment} ({change}): {value}, normally {normal}.").format(
+        dimension=_(DIMENSIONS.get(moved.dimension, moved.dimension)),
+        segment=f"**{moved.segment}**",
+        change=change,
+        value=_plain(moved.segment_value, unit),
+        normal=_plain(moved.segment_normal, unit),
+    )
+
+
+def _plain(value: float, unit: str) -> str:
+    return number(value, 1) if unit == "count" and not float(value).is_integer() else quantity(value, unit)
+
+
+def _integration(row: object) -> str:
+    calls, failed = int(row.calls_hour), int(row.failed_hour)  # type: ignore[attr-defined]
+    day_calls, day_failed = int(row.calls_day), int(row.failed_day)  # type: ignore[attr-defined]
+    share = failed / calls if calls else math.nan
+    if not calls:
+        mark, state = ":gray[:material/remove:]", _("quiet")
+    elif share > 0.2 and failed >= 3:
+        mark, state = ":red[:material/error:]", _("failing")
+    elif share > 0.05 and failed >= 2:
+        mark, state = ":orange[:material/warning:]", _("degraded")
+    else:
+        mark, state = ":green[:material/check_circle:]", _("well")
+    p95 = duration(float(row.p95_ms) / 1000) if calls else "–"  # type: ignore[attr-defined]
+    hour = _("{failed} of {calls} failed in the last hour, p95 {p95}").format(failed=failed, calls=calls, p95=p95)
+    whole = _("day {share}").format(share=percent(day_failed / day_calls if day_calls else math.nan))
+    last = row.last_failure  # type: ignore[attr-defined]
+    error = "" if pd.isna(last) else f" · {_('last error')} `{row.last_error_code}` {when(last)}"  # type: ignore[attr-defined]
+    return f"{mark} **{row.integration}** {state}  \n:small[{hour} · {whole}{error}]"  # type: ignore[attr-defined]
+
+
+zone = queries.timezone()
+now = datetime.now(zone)
+today = queries.business_day(zone)
+
+heading, chooser = st.columns([5, 1], vertical_alignment="bottom")
+with chooser:
+    day = day_filter(today, earliest=today - timedelta(days=730))
+normals = queries.normal_days(day)
+with heading:
+    st.title(_("Today") if day == today else day_name(day, style="d MMM y"), anchor=False)
+    compared = ngettext(
+        "compared with {n} comparable day up to the same time",
+        "compared with {n} comparable days up to the same time",
+        len(normals),
+    ).format(n=len(normals))
+    until = _("so far, {clock}").format(clock=clock(now)) if day == today else _("the whole day")
+    st.caption(
+        f"{day_name(day)} · {until} · {compared}",
+        help=_(
+            "A normal day has the same weekday and the same position to the quincena (the 15th and the end of the month, "
+            "moved to the working day before), and is no public holiday: the last 8 that match. "
+            "The band is their 10th to 90th percentile. Days compared: {days}."
+        ).format(days=", ".join(other.isoformat() for other in normals) or "–"),
+    )
+
+with kpi_row():
+    for name in queries.catalogue():
+        kpi_card(label(name), lambda name=name: card(name, day), key=name, page=page_of(name))  # type: ignore[misc]
+
+curve, moved = st.columns([3, 2])
+
+with curve:
+    chosen = choice_filter(_("Curve"), CURVES, {name: label(name) for name in CURVES}, key="curve")
+
+    @panel(
+        _("{kpi} through the day").format(kpi=label(chosen)),
+        height=300,
+        help=_("Running total of the day against the band of its normal days (10th to 90th percentile)."),
+        key="curve-of-the-day",
+    )
+    def curve_of_the_day() -> Figure:
+        frame = queries.intraday(chosen, day)
+        return band(frame, x="minute", unit=queries.catalogue()[chosen].unit, title=label(chosen), height=300)
+
+
+with moved:
+
+    @panel(
+        _("What moved"),
+        height=120,
+        help=_(
+            "The KPIs furthest outside their normal band, with the segment that explains most of the distance to the "
+            "mean of the normal days."
+        ),
+    )
+    def what_moved() -> None:
+        found = queries.what_moved(day)
+        if not found:
+            st.markdown(f":green[:material/check_circle:] {_('Every KPI is within its normal band.')}")
+        for one in found:
+            st.markdown(sentence(one))
+
+    @panel(
+        _("Integrations"),
+        height=180,
+        help=_("The last hour of each integration, from the ledger's calls: failed ended in an error or a time-out."),
+    )
+    def integrations() -> None:
+        frame = queries.ledger("today/integrations", {"day": day})
+        if frame.empty:
+            st.caption(_("No integration was called in the last seven days."))
+        for row in frame.itertuples():
+            st.markdown(_integration(row))

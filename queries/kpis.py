@@ -1,0 +1,368 @@
+"""The catalogue's KPIs: a day's reading against its normal days, what moved, and the day's curve."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from queries.calendar import normal_days
+from queries.errors import SourceError
+from queries.library import find_query
+from queries.sources import Answer, answer_of, ledger, metrics
+
+CATALOGUE = Path(__file__).parent / "catalogue.yaml"
+HISTORY_DAYS = 14
+LEAST_NORMAL_DAYS = 4
+State = Literal["good", "bad", "normal", "unknown"]
+
+
+class Text(BaseModel):
+    """A text in both languages."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    en: str
+    es: str
+
+    def in_language(self, language: str) -> str:
+        """The text in `es` or, for any other language, in English."""
+        return self.es if language.startswith("es") else self.en
+
+
+class Kpi(BaseModel):
+    """One KPI as the catalogue defines it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str
+    label: Text
+    definition: Text
+    unit: Literal["count", "mxn", "share", "score", "seconds"]
+    better: Literal["up", "down", "none"]
+    target: float | None = None
+    source: Literal["ledger", "metrics"]
+    query: str | None = None
+    numerator: str | None = None
+    denominator: str | None = None
+    metric: str | None = None
+    intraday: str | None = None
+    page: str
+
+    @model_validator(mode="after")
+    def _complete(self) -> Kpi:
+        if self.source == "ledger":
+            if not (self.query and self.numerator):
+                raise ValueError("a ledger KPI names its query and its numerator")
+            columns = {column.name for column in find_query("ledger", self.query).columns}
+            for column in (self.numerator, self.denominator):
+                if column and column not in columns:
+                    raise ValueError(f"the query {self.query} has no column {column}")
+        if self.metric:
+            find_query("metrics", self.metric)
+        elif self.source == "metrics":
+            raise ValueError("a metrics KPI names its metric query")
+        return self
+
+
+@cache
+def catalogue() -> dict[str, Kpi]:
+    """All KPIs by name, in the order of the file. Raises ValueError with a sentence when the file is wrong."""
+    found = {}
+    for name, entry in yaml.safe_load(CATALOGUE.read_text(encoding="utf-8")).items():
+        try:
+            found[name] = Kpi(name=name, **entry)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "entry"
+            raise ValueError(f"The catalogue's KPI {name} is wrong at {where}: {first['msg']}.") from None
+        except SourceError as error:
+            raise ValueError(f"The catalogue's KPI {name} is wrong: {error.sentence}") from None
+    return found
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A KPI on a day against its normal days, all cut at the same local time of day.
+
+    `normal` is their median, `low` and `high` their 10th and 90th percentile; NaN where there are fewer than four.
+    `history` has the columns day (datetime64) and value (float64): the last 14 days up to `day`. `value` is exact
+    (Decimal) for MXN. `segments` has the columns dimension, segment and value for the day. `metric_value` is what the
+    metrics say ('about'), `metric_gap` its relative distance from the ledger's.
+    """
+
+    kpi: Kpi
+    day: date
+    value: Any
+    normal: float
+    low: float
+    high: float
+    normal_days: list[date]
+    history: pd.DataFrame
+    segments: pd.DataFrame
+    state: State
+    answer: Answer
+    metric_value: float | None = None
+    metric_gap: float | None = None
+
+    @property
+    def distance(self) -> float:
+        """How far the value lies from the middle of the band, in half widths; above 1 it is outside."""
+        if self.value is None or math.isnan(self.low):
+            return 0.0
+        value, half = float(self.value), (self.high - self.low) / 2
+        if self.low <= value <= self.high:
+            return 0.0 if half == 0 else abs(value - (self.high + self.low) / 2) / half
+        # A band of no width (each normal day the same) still has a size: a twentieth of its value.
+        return abs(value - (self.high + self.low) / 2) / max(half, abs(self.normal) / 20, 1e-9)
+
+
+@dataclass(frozen=True)
+class Movement:
+    """A KPI outside its normal band, and the segment that explains most of it.
+
+    `contribution` is in the KPI's unit: how much of the distance between the day and its normal the segment makes up.
+    """
+
+    reading: Reading
+    dimension: str | None
+    segment: str | None
+    contribution: float
+    segment_value: float
+    segment_normal: float
+
+
+def _wanted_days(day: date) -> tuple[date, ...]:
+    recent = [day - timedelta(days=back) for back in range(HISTORY_DAYS)]
+    return tuple(sorted({*recent, *normal_days(day)}))
+
+
+def _params(day: date, as_of: datetime | None) -> dict[str, Any]:
+    # The same for each KPI and stable through the day, so that readings share their answers.
+    return {"day": day, "days": _wanted_days(day), "as_of": as_of}
+
+
+def _frame(kpi: Kpi, day: date, as_of: datetime | None) -> tuple[pd.DataFrame, Answer]:
+    """Rows (day, dimension, segment, numerator, denominator, value) of a KPI for all wanted days."""
+    if kpi.source == "metrics":
+        assert kpi.metric
+        raw = metrics(kpi.metric, _params(day, as_of))
+        frame = raw.assign(dimension="all", segment="all", numerator=raw["value"], denominator=1.0)
+        return frame, answer_of(raw)
+    assert kpi.query and kpi.numerator
+    raw = ledger(kpi.query, _params(day, as_of))
+    frame = pd.DataFrame(
+        {
+            "day": raw["day"],
+            "dimension": raw["dimension"],
+            "segment": raw["segment"],
+            "numerator": pd.to_numeric(raw[kpi.numerator]).astype("float64"),
+            "denominator": 1.0 if kpi.denominator is None else pd.to_numeric(raw[kpi.denominator]).astype("float64"),
+        }
+    )
+    # Nothing over nothing is unknown, not zero.
+    frame["value"] = frame["numerator"] / frame["denominator"].replace(0.0, np.nan)
+    return frame, answer_of(raw)
+
+
+def reading(name: str, day: date, as_of: datetime | None = None, *, with_metric: bool = True) -> Reading:
+    """The KPI on `day` (whole, or so far when it is today) against its normal days.
+
+    `as_of` is the present moment (default: now). Raises SourceError when the KPI's own source cannot answer; a metric
+    twin that cannot is left out.
+    """
+    kpi = catalogue()[name]
+    frame, answer = _frame(kpi, day, as_of)
+    totals = frame[frame["dimension"] == "all"].set_index("day")["value"]
+    stamp = pd.Timestamp(day)
+    normals = normal_days(day)
+    band = totals.reindex([pd.Timestamp(other) for other in normals]).dropna()
+    enough = len(band) >= LEAST_NORMAL_DAYS
+    normal, low, high = (float(band.quantile(q)) for q in (0.5, 0.1, 0.9)) if enough else (math.nan,) * 3
+    value = _exact(kpi, answer, frame, stamp, day, as_of)
+    recent = [stamp - pd.Timedelta(days=back) for back in reversed(range(HISTORY_DAYS))]
+    today = frame[(frame["day"] == stamp) & (frame["dimension"] != "all")]
+    metric_value = _metric_twin(kpi, day, as_of) if with_metric else None
+    gap = None
+    if metric_value is not None and value is not None and float(value):
+        gap = metric_value / float(value) - 1
+    return Reading(
+        kpi=kpi,
+        day=day,
+        value=value,
+        normal=normal,
+        low=low,
+        high=high,
+        normal_days=normals,
+        history=pd.DataFrame({"day": recent, "value": totals.reindex(recent).to_numpy()}),
+        segments=today[["dimension", "segment", "value"]].reset_index(drop=True),
+        state=_state(kpi, value, low, high),
+        answer=answer,
+        metric_value=metric_value,
+        metric_gap=gap,
+    )
+
+
+def _exact(
+    kpi: Kpi, answer: Answer, frame: pd.DataFrame, stamp: pd.Timestamp, day: date, as_of: datetime | None
+) -> Any:
+    """The day's value: an int for a count, a Decimal for MXN, else a float; None when it is unknown."""
+    row = frame[(frame["day"] == stamp) & (frame["dimension"] == "all")]
+    if row.empty or math.isnan(row["value"].iloc[0]):
+        return None
+    if kpi.unit == "mxn" and kpi.query and kpi.numerator:
+        raw = ledger(kpi.query, _params(day, as_of))
+        return raw[(raw["day"] == stamp) & (raw["dimension"] == "all")][kpi.numerator].iloc[0]
+    value = float(row["value"].iloc[0])
+    return int(value) if kpi.unit == "count" and kpi.source == "ledger" else value
+
+
+def _state(kpi: Kpi, value: Any, low: float, high: float) -> State:
+    if value is None or math.isnan(low):
+        return "unknown"
+    if low <= float(value) <= high or kpi.better == "none":
+        return "normal"
+    return "good" if (float(value) > high) == (kpi.better == "up") else "bad"
+
+
+def _metric_twin(kpi: Kpi, day: date, as_of: datetime | None) -> float | None:
+    if kpi.source != "ledger" or kpi.metric is None:
+        return None
+    try:
+        frame = metrics(kpi.metric, {"days": (day,), "day": day, "as_of": as_of})
+    except SourceError:
+        return None
+    values = frame["value"].dropna()
+    return float(values.iloc[0]) if len(values) else None
+
+
+def contributions(
+    frame: pd.DataFrame, day: pd.Timestamp, normals: Sequence[pd.Timestamp], *, ratio: bool
+) -> pd.DataFrame:
+    """How much each segment makes up of the change of the total against its normal, for each dimension.
+
+    `frame` has the columns day, dimension, segment, numerator, denominator. The normal of a segment is the mean over
+    the normal days (of the pooled numerators and denominators), because only means add up. For a sum the contribution is the
+    segment's own change. For a ratio it is
+
+        c_s = w1_s (r1_s - R0) - w0_s (r0_s - R0)
+
+    with r the segment's ratio, w its share of the denominator, R the total ratio, 0 normal and 1 the day: rate and mix
+    effect in one, by the decomposition of Oaxaca (1973) and Blinder (1973) around the normal total. Within a
+    dimension the contributions add up to R1 - R0 exactly.
+
+    Columns: dimension, segment, contribution, value, normal.
+    """
+    parts = frame[frame["dimension"] != "all"]
+    now = parts[parts["day"] == day].set_index(["dimension", "segment"])[["numerator", "denominator"]]
+    before = (
+        parts[parts["day"].isin(list(normals))]
+        .groupby(["dimension", "segment"])[["numerator", "denominator"]]
+        .sum()
+        .div(max(len(normals), 1))
+    )
+    both = now.join(before, how="outer", lsuffix="_1", rsuffix="_0").fillna(0.0)
+    if both.empty:
+        return pd.DataFrame({"dimension": [], "segment": [], "contribution": [], "value": [], "normal": []})
+    if not ratio:
+        both["contribution"] = both["numerator_1"] - both["numerator_0"]
+        both["value"], both["normal"] = both["numerator_1"], both["numerator_0"]
+    else:
+        totals = both.groupby(level="dimension").sum()
+        both = both.join(totals.add_prefix("all_"), on="dimension")
+        rate0 = both["all_numerator_0"] / both["all_denominator_0"].replace(0.0, np.nan)
+        # w (r - R0) = (numerator - R0 * denominator) / total denominator: no division by an empty segment.
+        now_part = (both["numerator_1"] - rate0 * both["denominator_1"]) / both["all_denominator_1"].replace(
+            0.0, np.nan
+        )
+        before_part = (both["numerator_0"] - rate0 * both["denominator_0"]) / both["all_denominator_0"].replace(
+            0.0, np.nan
+        )
+        both["contribution"] = now_part - before_part
+        both["value"] = both["numerator_1"] / both["denominator_1"].replace(0.0, np.nan)
+        both["normal"] = both["numerator_0"] / both["denominator_0"].replace(0.0, np.nan)
+    return both.reset_index()[["dimension", "segment", "contribution", "value", "normal"]]
+
+
+def what_moved(day: date, as_of: datetime | None = None, n: int = 3) -> list[Movement]:
+    """The KPIs furthest outside their normal band, at most `n`, each with the segment that explains most of it.
+
+    A source that cannot answer leaves its KPIs out; when none can, its SourceError is raised.
+    """
+    readings: list[Reading] = []
+    failure: SourceError | None = None
+    for name in catalogue():
+        try:
+            readings.append(reading(name, day, as_of, with_metric=False))
+        except SourceError as error:
+            failure = failure or error
+    if failure is not None and not readings:
+        raise failure
+    outside = [one for one in readings if one.state in {"good", "bad"}]
+    outside.sort(key=lambda one: one.distance, reverse=True)
+    return [_movement(one, as_of) for one in outside[:n]]
+
+
+def _movement(one: Reading, as_of: datetime | None) -> Movement:
+    frame, _ = _frame(one.kpi, one.day, as_of)
+    parts = contributions(
+        frame,
+        pd.Timestamp(one.day),
+        [pd.Timestamp(other) for other in one.normal_days],
+        ratio=one.kpi.denominator is not None,
+    ).dropna(subset="contribution")
+    # Of a segment that pulls the other way nobody asks: only those on the side of the movement.
+    side = 1.0 if float(one.value) > one.normal else -1.0
+    parts = parts[parts["contribution"] * side > 0]
+    if parts.empty:
+        return Movement(one, None, None, float(one.value) - one.normal, float(one.value), one.normal)
+    top = parts.loc[(parts["contribution"] * side).idxmax()]
+    return Movement(
+        one,
+        str(top["dimension"]),
+        str(top["segment"]),
+        float(top["contribution"]),
+        float(top["value"]),
+        float(top["normal"]),
+    )
+
+
+def intraday(name: str, day: date, as_of: datetime | None = None) -> pd.DataFrame:
+    """The day's running total in quarters of an hour against its normal days.
+
+    Columns: minute (Int64, minutes since local midnight at which the quarter ends), value (float64; null after the
+    present), normal, low and high (median, 10th and 90th percentile over the normal days; null when fewer than four).
+    `attrs["answer"]` is the answer's stamp. Raises SourceError.
+    """
+    kpi = catalogue()[name]
+    assert kpi.intraday, f"{name} has no intraday column"
+    normals = normal_days(day)
+    raw = ledger("today/intraday", {"days": tuple(sorted({day, *normals})), "as_of": as_of})
+    answer = answer_of(raw)
+    values = raw.assign(value=pd.to_numeric(raw[kpi.intraday]).astype("float64"))
+    grid = values.pivot_table(index="minute", columns="day", values="value", aggfunc="sum")
+    running = grid.reindex(index=range(0, 1440, 15)).fillna(0.0).cumsum()
+    running = running.reindex(columns=[pd.Timestamp(day), *map(pd.Timestamp, normals)])
+    # A day without a single row is a day of zeros, but only where the ledger reaches back to it.
+    known = running.columns[running.notna().any()]
+    first = known.min() if len(known) else pd.Timestamp(day)
+    running.loc[:, running.columns >= first] = running.loc[:, running.columns >= first].fillna(0.0)
+    band = running[[c for c in running.columns if c != pd.Timestamp(day)]].dropna(axis="columns", how="all")
+    frame = pd.DataFrame({"minute": running.index + 15, "value": running[pd.Timestamp(day)].to_numpy()})
+    moment = as_of.astimezone(answer.as_of.tzinfo) if as_of else answer.as_of
+    if moment.date() <= day:
+        so_far = moment.hour * 60 + moment.minute if moment.date() == day else -1
+        # The quarter that is under way counts up to now; later ones have not begun.
+        frame.loc[frame["minute"] - 15 > so_far, "value"] = np.nan
+    enough = band.shape[1] >= LEAST_NORMAL_DAYS
+    for column, q in (("normal", 0.5), ("low", 0.1), ("high", 0.9)):
+        frame[column] = band.quantile(q, axis="columns").to_numpy() if enough else np.nan
+    frame.attrs["answer"] = answer
+    return frame

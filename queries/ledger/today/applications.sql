@@ -1,0 +1,42 @@
+-- title: Applications by day
+-- description: A row is one day and one segment of the applications submitted on it.
+-- param: day date -- the business day that is looked at
+-- param: days date[] -- all days wanted, :day among them
+-- param: as_of timestamptz = null -- the present moment; null is now
+-- param: timezone text = $timezone -- the zone whose days are business days
+-- column: day date -- business day, cut at the same time of day as :day
+-- column: dimension text -- all, or what the segment is a part of
+-- column: segment text -- all, or the part
+-- column: applications integer [count] -- applications submitted
+-- ttl: 60
+with elapsed as (
+    -- How much of :day is over, by its own clock: every other day is cut at the same time of day.
+    select greatest(
+        least(
+            coalesce(cast(:as_of as timestamptz), now()) at time zone :timezone - cast(:day as date)::timestamp,
+            interval '1 day'
+        ),
+        interval '0'
+    ) as time_of_day
+),
+cut as (
+    select
+        wanted.day,
+        wanted.day::timestamp at time zone :timezone as start_at,
+        (wanted.day::timestamp + elapsed.time_of_day) at time zone :timezone as end_at
+    from unnest(cast(:days as date[])) as wanted (day), elapsed
+)
+select
+    cut.day,
+    case when grouping(tier) = 0 then 'tier' else 'all' end as dimension,
+    case when grouping(tier) = 0 then coalesce(tier, '(none)') else 'all' end as segment,
+    count(application_id) as applications
+from cut
+left join lateral (
+    select a.application_id, a.sinosure_tier as tier
+    from bi.applications a
+    where a.submitted_at >= cut.start_at and a.submitted_at < cut.end_at
+) as submitted on true
+group by grouping sets ((cut.day), (cut.day, tier))
+having grouping(tier) = 1 or count(application_id) > 0
+order by cut.day, dimension, segment

@@ -1,0 +1,44 @@
+-- title: Integration calls by day
+-- description: A row is one day and one integration: its calls, and those that ended in an error or a time-out.
+-- param: day date -- the business day that is looked at
+-- param: days date[] -- all days wanted, :day among them
+-- param: as_of timestamptz = null -- the present moment; null is now
+-- param: timezone text = $timezone -- the zone whose days are business days
+-- column: day date -- business day, cut at the same time of day as :day
+-- column: dimension text -- all, or what the segment is a part of
+-- column: segment text -- all, or the part
+-- column: failed integer [count] -- calls that did not succeed
+-- column: calls integer [count] -- all calls
+-- ttl: 60
+with elapsed as (
+    -- How much of :day is over, by its own clock: every other day is cut at the same time of day.
+    select greatest(
+        least(
+            coalesce(cast(:as_of as timestamptz), now()) at time zone :timezone - cast(:day as date)::timestamp,
+            interval '1 day'
+        ),
+        interval '0'
+    ) as time_of_day
+),
+cut as (
+    select
+        wanted.day,
+        wanted.day::timestamp at time zone :timezone as start_at,
+        (wanted.day::timestamp + elapsed.time_of_day) at time zone :timezone as end_at
+    from unnest(cast(:days as date[])) as wanted (day), elapsed
+)
+select
+    cut.day,
+    case when grouping(integration) = 0 then 'integration' else 'all' end as dimension,
+    case when grouping(integration) = 0 then integration else 'all' end as segment,
+    count(*) filter (where status <> 'success') as failed,
+    count(status) as calls
+from cut
+left join lateral (
+    select k.integration, k.status
+    from bi.integration_calls k
+    where k.called_at >= cut.start_at and k.called_at < cut.end_at
+) as call on true
+group by grouping sets ((cut.day), (cut.day, integration))
+having grouping(integration) = 1 or count(status) > 0
+order by cut.day, dimension, segment

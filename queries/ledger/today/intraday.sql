@@ -1,0 +1,49 @@
+-- title: The day in quarters of an hour
+-- description: A row is one day and one quarter of an hour in which something happened.
+-- param: days date[] -- all days wanted
+-- param: as_of timestamptz = null -- the present moment; null is now
+-- param: timezone text = $timezone -- the zone whose days are business days
+-- column: day date -- business day
+-- column: minute integer [min] -- minutes since local midnight at which the quarter begins
+-- column: applications integer [count] -- applications submitted
+-- column: approved integer [count] -- applications approved
+-- column: credits integer [count] -- credits disbursed
+-- column: amount numeric [MXN] -- their principal
+-- column: succeeded integer [count] -- payments that succeeded
+-- ttl: 60
+with span as (
+    select
+        wanted.day,
+        wanted.day::timestamp at time zone :timezone as start_at,
+        least(
+            (wanted.day + 1)::timestamp at time zone :timezone, coalesce(cast(:as_of as timestamptz), now())
+        ) as end_at
+    from unnest(cast(:days as date[])) as wanted (day)
+),
+happened as (
+    select span.day, a.submitted_at as at, 1 as applications, 0 as approved, 0 as credits, 0::numeric as amount, 0 as succeeded
+    from span join bi.applications a on a.submitted_at >= span.start_at and a.submitted_at < span.end_at
+    union all
+    select span.day, a.decided_at, 0, 1, 0, 0, 0
+    from span join bi.applications a on a.decided_at >= span.start_at and a.decided_at < span.end_at
+    where a.status = 'approved'
+    union all
+    select span.day, c.disbursed_at, 0, 0, 1, c.principal, 0
+    from span join bi.credits c on c.disbursed_at >= span.start_at and c.disbursed_at < span.end_at
+    union all
+    select span.day, p.processed_at, 0, 0, 0, 0, 1
+    from span join bi.payments p on p.processed_at >= span.start_at and p.processed_at < span.end_at
+    where p.status = 'succeeded'
+)
+select
+    day,
+    (extract(hour from at at time zone :timezone) * 60
+        + floor(extract(minute from at at time zone :timezone) / 15) * 15)::integer as minute,
+    sum(applications)::bigint as applications,
+    sum(approved)::bigint as approved,
+    sum(credits)::bigint as credits,
+    sum(amount) as amount,
+    sum(succeeded)::bigint as succeeded
+from happened
+group by 1, 2
+order by 1, 2

@@ -1,0 +1,49 @@
+-- title: HASE scores by day
+-- description: A row is one day and one segment of the scores calculated on it.
+-- param: day date -- the business day that is looked at
+-- param: days date[] -- all days wanted, :day among them
+-- param: as_of timestamptz = null -- the present moment; null is now
+-- param: timezone text = $timezone -- the zone whose days are business days
+-- column: day date -- business day, cut at the same time of day as :day
+-- column: dimension text -- all, or what the segment is a part of
+-- column: segment text -- all, or the part
+-- column: scores integer [count] -- scores calculated
+-- column: score_sum integer [score] -- their sum; the mean is score_sum / scores
+-- ttl: 60
+with elapsed as (
+    -- How much of :day is over, by its own clock: every other day is cut at the same time of day.
+    select greatest(
+        least(
+            coalesce(cast(:as_of as timestamptz), now()) at time zone :timezone - cast(:day as date)::timestamp,
+            interval '1 day'
+        ),
+        interval '0'
+    ) as time_of_day
+),
+cut as (
+    select
+        wanted.day,
+        wanted.day::timestamp at time zone :timezone as start_at,
+        (wanted.day::timestamp + elapsed.time_of_day) at time zone :timezone as end_at
+    from unnest(cast(:days as date[])) as wanted (day), elapsed
+)
+select
+    cut.day,
+    case when grouping(tier) = 0 then 'tier' when grouping(model_version) = 0 then 'model' else 'all' end as dimension,
+    case
+        when grouping(tier) = 0 then coalesce(tier, '(none)')
+        when grouping(model_version) = 0 then coalesce(model_version, '(none)')
+        else 'all'
+    end as segment,
+    count(score) as scores,
+    coalesce(sum(score), 0)::bigint as score_sum
+from cut
+left join lateral (
+    select s.score, s.model_version, a.sinosure_tier as tier
+    from bi.hase_scores s
+    left join bi.applications a on a.application_id = s.application_id
+    where s.calculated_at >= cut.start_at and s.calculated_at < cut.end_at
+) as scored on true
+group by grouping sets ((cut.day), (cut.day, tier), (cut.day, model_version))
+having (grouping(tier) = 1 and grouping(model_version) = 1) or count(score) > 0
+order by cut.day, dimension, segment

@@ -1,0 +1,1 @@
+"""The tests, and the programs that look at the dashboard from outside: `tests.bench`, `tests.screenshots`."""

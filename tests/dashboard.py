@@ -1,0 +1,167 @@
+"""The dashboard as a process and Chromium before it: what browser tests, the bench and the screenshots share."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from demo.servers import Child, answers, free_port
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# A page is drawn when its script has ended, no skeleton is left, and each chart has its picture.
+DRAWN = """() => {
+    const app = document.querySelector('[data-testid="stApp"]');
+    if (!app || app.dataset.testScriptState !== 'notRunning') return false;
+    if (document.querySelector('[data-testid="stSkeleton"], [data-testid="stAppSkeleton"]')) return false;
+    const charts = [...document.querySelectorAll('[data-testid="stVegaLiteChart"]')];
+    if (charts.some((chart) => !chart.querySelector('canvas, svg'))) return false;
+    if (!document.querySelector('[data-testid="stMain"] [data-testid="stElementContainer"]')) return false;
+    return performance.now();
+}"""
+
+# Chromium's own words about things that are no fault of the page.
+_NOT_OURS = ("Download the React DevTools", "preload", "Permissions-Policy", "Unrecognized feature")
+
+
+@dataclass
+class Dashboard:
+    """A running dashboard: `url` without a slash at the end, `process` and the log of what it said."""
+
+    url: str
+    process: Child
+    log: Path
+    env: dict[str, str] = field(default_factory=dict)
+
+    def get(self, path: str, timeout: float = 10) -> tuple[int, str]:
+        """Status and body of a GET."""
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=timeout) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+
+@contextlib.contextmanager
+def serve(
+    folder: Path, env: dict[str, str], argv: list[str] | None = None, ready: str = "/healthz"
+) -> Iterator[Dashboard]:
+    """`python -m app serve` on a free port with only these MIRADOR_ variables; ended by its pid."""
+    port = free_port()
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("MIRADOR_")}
+    child = Child(
+        "the dashboard",
+        argv or [sys.executable, "-m", "app", "serve"],
+        log=folder / f"dashboard-{port}.log",
+        cwd=ROOT,
+        env={**clean, "MIRADOR_PORT": str(port), **env},
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        child.wait_until(lambda: answers(url + ready), bound=60)
+        yield Dashboard(url, child, folder / f"dashboard-{port}.log", env)
+    finally:
+        child.stop()
+
+
+def serve_script(folder: Path, source: str) -> contextlib.AbstractContextManager[Dashboard]:
+    """A one-file Streamlit page, to measure against."""
+    script = folder / "page.py"
+    folder.mkdir(parents=True, exist_ok=True)
+    script.write_text(source)
+    port = free_port()
+    argv = [sys.executable, "-m", "streamlit", "run", str(script), "--server.port", str(port)]
+    argv += ["--server.address", "127.0.0.1", "--server.headless", "true", "--browser.gatherUsageStats", "false"]
+
+    @contextlib.contextmanager
+    def run() -> Iterator[Dashboard]:
+        child = Child("the page", argv, log=folder / "page.log", cwd=folder)
+        url = f"http://127.0.0.1:{port}"
+        try:
+            child.wait_until(lambda: answers(url + "/_stcore/health"), bound=60)
+            yield Dashboard(url, child, folder / "page.log")
+        finally:
+            child.stop()
+
+    return run()
+
+
+def chromium_path() -> str | None:
+    """Chromium or Chrome on this machine."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    mac = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
+    found = next((path for name in names if (path := shutil.which(name))), None)
+    return found or (mac if Path(mac).exists() else None)
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Browser]:
+    """Headless Chromium."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium_path(),
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Viewer:
+    """One browser window that notes each console error and each failed request of its page."""
+
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+
+    def open(self, url: str, *, timeout: float = 30) -> float:
+        """Open and wait until all is drawn; milliseconds since the navigation began."""
+        self.page.goto(url, wait_until="commit")
+        return self.drawn(timeout=timeout)
+
+    def drawn(self, *, timeout: float = 30) -> float:
+        """Wait until all is drawn; milliseconds since the last navigation began."""
+        return float(self.page.wait_for_function(DRAWN, timeout=timeout * 1000).json_value())
+
+    def text(self) -> str:
+        """What stands on the page."""
+        return self.page.locator('[data-testid="stApp"]').inner_text()
+
+    def assert_clean(self) -> None:
+        """No exception on the page, no error in the console."""
+        assert self.page.locator('[data-testid="stException"]').count() == 0, self.text()
+        assert not self.complaints, self.complaints
+
+    def wait_for_text(self, words: str, *, timeout: float = 30) -> None:
+        """Wait until these words stand on the page."""
+        until = time.monotonic() + timeout
+        while words not in self.text():
+            assert time.monotonic() < until, f"{words!r} did not appear; the page says: {self.text()}"
+            time.sleep(0.2)
+
+
+@contextlib.contextmanager
+def viewer(browser: Browser, **options: Any) -> Iterator[Viewer]:
+    """A fresh browser context, in Spanish unless told otherwise."""
+    context = browser.new_context(**{"locale": "es-MX", "timezone_id": "America/Mexico_City", **options})
+    window = Viewer(context.new_page())
+
+    def note(kind: str, words: str) -> None:
+        if not any(known in words for known in _NOT_OURS):
+            window.complaints.append(f"{kind}: {words}")
+
+    window.page.on("console", lambda m: note("console", m.text) if m.type == "error" else None)
+    window.page.on("pageerror", lambda error: note("page", str(error)))
+    try:
+        yield window
+    finally:
+        context.close()
