@@ -31,7 +31,6 @@ if (_root := str(Path(__file__).resolve().parent.parent)) not in sys.path:
 
 import anyio
 import anyio.to_thread
-import components
 import requests
 import streamlit as st
 from prometheus_client.exposition import choose_encoder
@@ -41,10 +40,11 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+import components
 import queries
 from app import telemetry
 from app.auth import login_required
-from app.numbers import Board, as_json, read_numbers, today
+from app.numbers import Board, as_json, read_numbers, today, warm
 from app.settings import Settings, SettingsError, connect, settings
 
 PROBE_SECONDS = 1.0
@@ -234,8 +234,8 @@ class CountSessions:
 def script_failed(error: Exception) -> bool:
     """Report an error that left a page and show a sentence: a stack can hold what viewers must not see."""
     telemetry.script_failed(error)
-    sentence = getattr(error, "sentence", None)
-    st.error(sentence or components._("This page could not be drawn. The error was noted; reload to try again."))
+    sentence = getattr(error, "sentence", "This page could not be drawn. The error was noted; reload to try again.")
+    st.error(components._(sentence))
     return True
 
 
@@ -269,7 +269,9 @@ async def lifespan(_app: st.App) -> AsyncIterator[dict[str, Any]]:
     """Name the sources, warm the first page's questions behind the start, and leave in good order."""
     telemetry.start(_settings)
     connect(_settings, while_waiting=components.stop_if_left)
-    telemetry.watch_components(components)
+    components.on_failure(telemetry.panel_failed)
+    components.on_drawn(telemetry.panel_drawn)
+    components.set_default_language(_settings.language)
     # Without a token a login keeps the numbers in; see the module.
     board.open = _settings.api_token is not None or not login_required()
     with suppress(ValueError):
@@ -280,8 +282,7 @@ async def lifespan(_app: st.App) -> AsyncIterator[dict[str, Any]]:
         telemetry.log.warning(
             "MIRADOR_ADDRESS opens the dashboard to the network and no login is configured: see [auth] in the README"
         )
-    # The questions of Today: the first viewer finds them answered.
-    board.refresh()
+    threading.Thread(target=warm, name="mirador-warm", daemon=True).start()
     try:
         yield {}
     finally:

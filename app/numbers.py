@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
@@ -18,10 +19,10 @@ from typing import Any
 import pandas as pd
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from queries.kpis import Kpi, Reading
 
 import queries
 from app import telemetry
+from queries import Kpi, Reading
 
 REFRESH_SECONDS = 30.0
 FIRST_WAIT_SECONDS = 2.0
@@ -36,7 +37,6 @@ class Number:
     kpi: Kpi
     reading: Reading | None
     error: str | None = None
-    segments: tuple[tuple[str, str, float], ...] = ()
 
 
 def today() -> date:
@@ -48,13 +48,13 @@ def read_numbers(day: date, *, ledger_only: bool = False) -> list[Number]:
     """Each KPI of the catalogue on that day, in the catalogue's order; one that fails has its reason and no value."""
     kpis = [kpi for kpi in queries.catalogue().values() if not ledger_only or kpi.source == "ledger"]
     with ThreadPoolExecutor(4, thread_name_prefix="mirador-kpis") as pool:
-        return list(pool.map(lambda kpi: _read(kpi, day), kpis))
+        return list(pool.map(lambda kpi: _read(kpi, day, with_metric=not ledger_only), kpis))
 
 
-def _read(kpi: Kpi, day: date) -> Number:
+def _read(kpi: Kpi, day: date, *, with_metric: bool) -> Number:
     try:
-        reading = queries.reading(kpi.name, day)
-        return Number(kpi, reading, segments=tuple(_segments(kpi, reading)))
+        # A twin from the metrics is for people; a scrape of the ledger's numbers does not wait for Prometheus.
+        return Number(kpi, queries.reading(kpi.name, day, with_metric=with_metric))
     except queries.SourceError as error:
         return Number(kpi, None, error.sentence)
     except Exception as error:
@@ -63,32 +63,22 @@ def _read(kpi: Kpi, day: date) -> Number:
         return Number(kpi, None, "This number could not be computed.")
 
 
-def _segments(kpi: Kpi, reading: Reading) -> Iterator[tuple[str, str, float]]:
-    """(dimension, segment, value) of every part of the day; the total is not among them."""
-    if kpi.source != "ledger" or reading.answer is None:
-        return
-    # The same parameters as the reading: this comes from memory.
-    frame = queries.ledger(reading.answer.name, reading.answer.params)
-    if "dimension" not in frame or "segment" not in frame:
-        return
-    rows = frame[(frame["day"] == pd.Timestamp(reading.day)) & (frame["dimension"] != "all")]
-    for row in rows.to_dict("records"):
-        value = _ratio(row.get(kpi.numerator), row.get(kpi.denominator) if kpi.denominator else 1)
-        if value is not None:
-            segment = row["segment"]
-            yield str(row["dimension"]), "unknown" if pd.isna(segment) else str(segment), value
+def warm() -> None:
+    """Ask what the Today page asks, so that its first viewer finds the answers; failures are the page's to tell."""
+    with suppress(queries.SourceError):
+        day = today()
+        numbers = read_numbers(day)
+        with ThreadPoolExecutor(2, thread_name_prefix="mirador-warm") as pool:
+            for name in [one.kpi.name for one in numbers if one.kpi.intraday and one.reading]:
+                pool.submit(queries.intraday, name, day)
 
 
-def _ratio(above: Any, below: Any) -> float | None:
-    if above is None or below is None or pd.isna(above) or pd.isna(below) or not below:
-        return None
-    return float(above) / float(below)
-
-
-def number(value: Any) -> float | None:
-    """A number that JSON and Prometheus can carry, or None."""
+def number(value: Any) -> float | int | None:
+    """A number that JSON and Prometheus can carry, or None; a count stays whole."""
     if value is None or pd.isna(value):
         return None
+    if isinstance(value, int):
+        return value
     found = float(value)
     return found if math.isfinite(found) else None
 
@@ -106,8 +96,8 @@ def _entry(one: Number, language: str) -> dict[str, Any]:
     kpi, reading = one.kpi, one.reading
     answer = reading.answer if reading else None
     return {
-        "label": kpi.label[language],
-        "definition": kpi.definition[language],
+        "label": kpi.label.in_language(language),
+        "definition": kpi.definition.in_language(language),
         "unit": kpi.unit,
         "better": kpi.better,
         "source": kpi.source,
@@ -116,6 +106,9 @@ def _entry(one: Number, language: str) -> dict[str, Any]:
         "band": [number(reading.low), number(reading.high)] if reading else None,
         "target": number(kpi.target),
         "state": reading.state if reading else "unknown",
+        "metric": {"value": number(reading.metric_value), "gap": number(reading.metric_gap)}
+        if reading and reading.metric_value is not None
+        else None,
         "as_of": answer.as_of.isoformat() if answer else None,
         "stale": answer.stale if answer else None,
         "error": one.error or (answer.error if answer else None),
@@ -187,13 +180,15 @@ class Board(Collector):
         now = datetime.now(UTC)
         for one in numbers:
             reading, name = one.reading, one.kpi.name
-            if reading is None or reading.answer is None:
+            if reading is None:
                 continue
             total = number(reading.value)
             if total is not None:
                 values.add_metric([name, "all", "all"], total)
-            for dimension, segment, value in one.segments:
-                values.add_metric([name, dimension, segment], value)
+            for row in reading.segments.itertuples(index=False):
+                part = number(row.value)
+                if part is not None:
+                    values.add_metric([name, str(row.dimension), str(row.segment)], part)
             for bound, level in {"low": reading.low, "median": reading.normal, "high": reading.high}.items():
                 found = number(level)
                 if found is not None:
@@ -205,4 +200,4 @@ class Board(Collector):
 
 
 def _alive(one: Number) -> bool:
-    return one.reading is not None and one.reading.answer is not None and one.reading.answer.error is None
+    return one.reading is not None and one.reading.answer.error is None

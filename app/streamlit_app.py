@@ -13,13 +13,13 @@ from pathlib import Path
 if (_root := str(Path(__file__).resolve().parent.parent)) not in sys.path:
     sys.path.insert(0, _root)
 
-import components
 import streamlit as st
-from components import _
 
+import components
 import queries
 from app.auth import login_required, viewer
 from app.settings import connect, settings
+from components import _
 
 PAGES = Path(_root) / "pages"
 
@@ -86,7 +86,7 @@ def data_state() -> None:
         if state is None:
             said = _("not configured: set {variable}").format(variable=variables[source])
         elif state.up is False:
-            said = state.last_error or _("does not answer")
+            said = _(state.last_error or "does not answer")
         elif state.last_success is None:
             said = _("not asked yet")
         else:
@@ -97,7 +97,8 @@ def data_state() -> None:
 
 configuration = settings()
 connect(configuration, while_waiting=components.stop_if_left)
-st.set_page_config(page_title="Mirador", page_icon=":material/visibility:", layout="wide")
+components.set_default_language(configuration.language)
+st.set_page_config(page_title="Mirador", page_icon=str(Path(__file__).with_name("mirador.png")), layout="wide")
 
 if viewer(configuration) is None:
     st.title("Mirador")

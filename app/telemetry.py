@@ -11,7 +11,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from typing import Any
 
@@ -326,8 +326,8 @@ def panel_failed(panel: str, error: BaseException) -> None:
         scope.capture_exception(error)
 
 
-def panel_drawn(panel: str, outcome: str, seconds: float) -> None:
-    """Note how long a panel took: outcome is fresh, cached, stale or failed."""
+def panel_drawn(panel: str, seconds: float, outcome: str) -> None:
+    """Note how long a panel took: outcome is ok, stale, empty, failed or not_configured."""
     panel_seconds.labels(panel, outcome).observe(seconds)
 
 
@@ -397,12 +397,3 @@ class SourceCollector(Collector):
 
 
 registry.register(SourceCollector())
-
-
-def watch_components(components: Any, names: Sequence[str] = ("on_failure", "on_drawn")) -> None:
-    """Give the components the functions that count and report; components themselves know no telemetry."""
-    hooks: dict[str, Callable[..., None]] = {"on_failure": panel_failed, "on_drawn": panel_drawn}
-    for name in names:
-        setter = getattr(components, name, None)
-        if callable(setter):
-            setter(hooks[name])

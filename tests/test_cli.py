@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -175,37 +176,39 @@ def test_what_json_cannot_hold_is_null(shell: Any, monkeypatch: pytest.MonkeyPat
     assert json.loads(out)["rows"] == [{"value": None}]
 
 
-def app(*arguments: str, env: dict[str, str], **options: Any) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("MIRADOR_")}
-    return subprocess.run(
-        [sys.executable, "-m", "app", *arguments],
-        cwd=ROOT,
-        env={**clean, **env},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        **options,
-    )
-
-
 @pytest.mark.parametrize("command", [["serve"], ["query", "--list"], ["doctor"]])
-def test_wrong_settings_stop_every_command_with_one_sentence(command: list[str]):
-    done = app(*command, env={"MIRADOR_LEDGER_URL": f"mysql://root:{SECRET}@db/x"})
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert (
-        done.stderr
-        == "MIRADOR_LEDGER_URL must begin with postgresql://: Mirador speaks to PostgreSQL through psycopg.\n"
-    )
+def test_wrong_settings_stop_every_command_with_one_sentence(
+    command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("MIRADOR_LEDGER_URL", f"mysql://root:{SECRET}@db/x")
+    assert main(command) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == "MIRADOR_LEDGER_URL must begin with postgresql://: Mirador speaks to PostgreSQL through psycopg.\n"
 
 
-def test_a_port_that_is_taken_stops_the_start_with_a_sentence():
-    import socket
-
+def test_a_port_that_is_taken_stops_the_start_with_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        done = app("serve", env={"MIRADOR_PORT": str(port)})
-    assert done.returncode == 1
-    assert done.stderr.startswith(f"MIRADOR_PORT {port} is in use")
+        monkeypatch.setenv("MIRADOR_PORT", str(port))
+        assert main(["serve"]) == 1
+    assert capsys.readouterr().err.startswith(f"MIRADOR_PORT {port} is in use")
+
+
+def test_the_module_is_the_command():
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("MIRADOR_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "app", "query", "--list"],
+        cwd=ROOT,
+        env={**clean, "MIRADOR_PORT": SECRET},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == "MIRADOR_PORT must be a port between 1 and 65535.\n"
