@@ -47,7 +47,8 @@ def today() -> date:
 def read_numbers(day: date, *, ledger_only: bool = False) -> list[Number]:
     """Each KPI of the catalogue on that day, in the catalogue's order; one that fails has its reason and no value."""
     kpis = [kpi for kpi in queries.catalogue().values() if not ledger_only or kpi.source == "ledger"]
-    with ThreadPoolExecutor(4, thread_name_prefix="mirador-kpis") as pool:
+    # A thread each, for they only wait: when a source hangs, all of them wait for one deadline and not in turns.
+    with ThreadPoolExecutor(max(len(kpis), 1), thread_name_prefix="mirador-kpis") as pool:
         return list(pool.map(lambda kpi: _read(kpi, day, with_metric=not ledger_only), kpis))
 
 

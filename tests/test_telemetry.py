@@ -53,6 +53,11 @@ def _text(alphabet: str, least: int, most: int | None = None) -> st.SearchStrate
     return st.text(alphabet, min_size=least, max_size=most or least)
 
 
+def _secret(alphabet: str, least: int, most: int) -> st.SearchStrategy[str]:
+    # An end that no name of a module or field has, which a report holds rightly.
+    return _text(alphabet, least, most).map(lambda word: f"{word}Qz7")
+
+
 @st.composite
 def cards(draw: st.DrawFn) -> tuple[str, str]:
     digits = "4" + draw(_text(_DIGITS, 14))
@@ -83,12 +88,12 @@ personal = st.one_of(
         lambda a, b, c: (f"{a}{b}{c}",) * 2,
         *(_text(_UPPER + "Ñ&", 3, 4), _text(_DIGITS, 6), _text(_UPPER + _DIGITS, 3)),
     ),
-    _text(_TOKEN, 8, 60).map(lambda token: (f"Authorization: Bearer {token}", token)),
-    _text(_TOKEN, 8, 60).map(lambda token: (f"api_key={token}", token)),
-    _text(_TOKEN + "@/:#%&*!", 8, 30).map(lambda word: (f"postgresql://reader:{word}@db:5432/company", word)),
-    _text(_TOKEN, 8, 30).map(lambda word: (f"[SQL: select 1]\n[parameters: {{'who': '{word}'}}]", word)),
-    _text(_TOKEN, 8, 30).map(lambda word: (f"DETAIL:  Key (conductor_id)=({word}) already exists.", word)),
-    _text(_TOKEN, 8, 30).map(lambda word: (f"select * from bi.credits where conductor_id = '{word}'", word)),
+    _secret(_TOKEN, 5, 60).map(lambda token: (f"Authorization: Bearer {token}", token)),
+    _secret(_TOKEN, 5, 60).map(lambda token: (f"api_key={token}", token)),
+    _secret(_TOKEN + "@/:#%&*!", 5, 30).map(lambda word: (f"postgresql://reader:{word}@db:5432/company", word)),
+    _secret(_TOKEN, 5, 30).map(lambda word: (f"[SQL: select 1]\n[parameters: {{'who': '{word}'}}]", word)),
+    _secret(_TOKEN, 5, 30).map(lambda word: (f"DETAIL:  Key (conductor_id)=({word}) already exists.", word)),
+    _secret(_TOKEN, 5, 30).map(lambda word: (f"select * from bi.credits where conductor_id = '{word}'", word)),
 )
 
 
