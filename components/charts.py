@@ -94,10 +94,8 @@ def band(
     names = {"day": _("This day"), "normal": _("Normal day"), "band": _("8 of 10 normal days")}
     fields = [x, y, "normal", "low", "high"]
     table = data[fields].assign(_day=names["day"], _normal=names["normal"], _band=names["band"])
-    base = alt.Chart(table)
-    scale = alt.Scale(domain=list(names.values()), range=[ACCENT, GREY, GREY])
-    colour = alt.Scale(domain=scale.domain, range=scale.range)
-    legend = alt.Legend(orient="top", title=None, symbolType="stroke")
+    colour = alt.Scale(domain=list(names.values()), range=[ACCENT, GREY, "#b9c0c8"])
+    legend = alt.Legend(orient="top", title=None, symbolType="square", symbolOpacity=1, symbolStrokeWidth=0)
     tooltip = [
         alt.Tooltip("_clock:N", title=_("Time")),
         alt.Tooltip(f"{y}:Q", format=_format(unit), title=names["day"]),
@@ -108,7 +106,7 @@ def band(
     table["_clock"] = [f"{int(m) // 60:02d}:{int(m) % 60:02d}" for m in table[x]]
     base = alt.Chart(table)
     layers = [
-        base.mark_area(opacity=0.18, line=False).encode(
+        base.mark_area(opacity=0.4, line=False).encode(
             x=position,
             y=alt.Y("low:Q", axis=_axis(unit)),
             y2="high:Q",

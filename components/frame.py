@@ -22,7 +22,7 @@ from components.i18n import _, age, clock, when
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 Failure = Callable[[str, BaseException], None]
-Drawn = Callable[[str, str, float], None]
+Drawn = Callable[[str, float, str], None]
 
 
 @dataclass
@@ -30,7 +30,7 @@ class _Hooks:
     """What the host wants to hear; looks know neither metrics nor Sentry."""
 
     failure: Failure = field(default=lambda title, error: None)
-    drawn: Drawn = field(default=lambda title, outcome, seconds: None)
+    drawn: Drawn = field(default=lambda title, seconds, outcome: None)
 
 
 _hooks = _Hooks()
@@ -42,7 +42,7 @@ def on_failure(hook: Failure) -> None:
 
 
 def on_drawn(hook: Drawn) -> None:
-    """Call `hook(title, outcome, seconds)` for each panel; outcome is ok, stale, empty, failed or not_configured."""
+    """Call `hook(title, seconds, outcome)` for each panel; outcome is ok, stale, empty, failed or not_configured."""
     _hooks.drawn = hook
 
 
@@ -78,7 +78,7 @@ def guarded(title: str, draw: Callable[[], Any], *, key: str) -> None:
         outcome = draw() or "ok"
     except Exception as error:
         outcome = _failed(title, error, key)
-    _hooks.drawn(title, outcome, time.perf_counter() - began)
+    _hooks.drawn(title, time.perf_counter() - began, outcome)
 
 
 def _failed(title: str, error: Exception, key: str) -> str:
@@ -115,9 +115,7 @@ def age_line(answer: Any) -> tuple[str, bool]:
 def menu(title: str, figure: Figure, *, key: str, definition: str | None = None) -> None:
     """The small menu of a picture: query as run, data, downloads, definition. Its contents are made when it opens."""
     answer = answer_of(figure)
-    popover = st.popover(
-        "", icon=":material/more_vert:", type="tertiary", key=f"{key}:menu", on_change="rerun", help=_("Query and data")
-    )
+    popover = st.popover("", type="tertiary", key=f"{key}:menu", on_change="rerun", help=_("Query and data"))
     if not popover.open:
         return
     with popover:

@@ -12,7 +12,7 @@ import pandas as pd
 import streamlit as st
 
 from components.frame import Figure, age_line, guarded, menu
-from components.i18n import _, is_unknown, money, number, percent, quantity
+from components.i18n import _, duration, is_unknown, money, number, percent, quantity, short_money
 
 State = Literal["good", "bad", "normal", "unknown"]
 _COLOUR = {"good": "green", "bad": "red", "normal": "gray", "unknown": "gray"}
@@ -55,31 +55,31 @@ def kpi_card(
                 horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", gap=None
             )
             if page:
-                head.page_link(page, label=label, width="content")
+                head.page_link(page, label=label, width="stretch")
             else:
-                head.markdown(f"**{label}**", width="content")
+                head.markdown(f"**{label}**", width="stretch")
             corner = head.container(width="content")
 
             def draw() -> str:
                 with st.skeleton(height=112):
                     card = make()
-                    _draw(label, card)
+                    facts = _draw(label, card)
                 figure = Figure(None, card.data)
                 with corner:
                     menu(label, figure, key=f"kpi:{key}", definition=card.definition)
                 answer = card.data.attrs.get("answer")
-                if answer is None:
-                    return "ok"
-                words, urgent = age_line(answer)
-                st.caption(f":orange[{words}]" if urgent else f":small[{words}]")
-                return "stale" if answer.stale else "ok"
+                words, urgent = age_line(answer) if answer is not None else ("", False)
+                # One element for all lines: a card is drawn by five messages, not by eight.
+                st.caption(f"{facts}  \n:orange[{words}]" if urgent else f"{facts}  \n:small[{words}]")
+                return "stale" if answer is not None and answer.stale else "ok"
 
             guarded(label, draw, key=f"kpi:{key}")
 
     body()
 
 
-def _draw(label: str, card: Card) -> None:
+def _draw(label: str, card: Card) -> str:
+    """Draw the number and give the lines that stand under it."""
     history = [float(value) for value in card.history if not is_unknown(value)]
     delta, arrow = _delta(card)
     st.metric(
@@ -88,14 +88,12 @@ def _draw(label: str, card: Card) -> None:
         delta,
         delta_color=_COLOUR[card.state],  # type: ignore[arg-type]
         delta_arrow=arrow,  # type: ignore[arg-type]
-        delta_description=_("vs normal") if delta else None,
         label_visibility="collapsed",
         chart_data=history if len(history) > 1 else None,
         chart_type="line",
         help=card.definition,
     )
-    for words in _facts(card):
-        st.caption(words)
+    return "  \n".join(_facts(card))
 
 
 def _delta(card: Card) -> tuple[str | None, str]:
@@ -115,27 +113,36 @@ def _delta(card: Card) -> tuple[str | None, str]:
 
 
 def _facts(card: Card) -> list[str]:
-    """The lines under the number: exact money, the normal with its band, the target, what the metrics say."""
-    facts = []
+    """The three lines under the number, on every card the same three so that cards stand in line.
+
+    The exact amount or the target; the normal with its band; what the metrics say.
+    """
+    first = third = "&nbsp;"
     if card.unit == "mxn" and not is_unknown(card.value):
-        facts.append(money(card.value))
-    if not math.isnan(card.normal):
-        low, high = (quantity(edge, card.unit, short=True) for edge in (card.low, card.high))
-        normal = quantity(card.normal, card.unit, short=True)
-        facts.append(_("Normal {normal} ({low} to {high})").format(normal=normal, low=low, high=high))
-    else:
-        facts.append(_("Too few comparable days"))
-    extra = []
-    if card.target is not None:
+        first = money(card.value)
+    elif card.target is not None:
         mark = "" if card.target_met is None else (":material/check: " if card.target_met else ":material/close: ")
-        extra.append(mark + _("Target {target}").format(target=quantity(card.target, card.unit)))
+        first = mark + _("Target {target}").format(target=quantity(card.target, card.unit))
+    second = _("No comparison at this hour")
+    if not math.isnan(card.normal):
+        low, high = (_bare(edge, card.unit) for edge in (card.low, card.high))
+        normal = quantity(card.normal, card.unit, short=True)
+        second = _("Normal {normal} ({low}–{high})").format(normal=normal, low=low, high=high)
     if card.metric_value is not None and card.metric_gap is not None:
-        extra.append(
-            _("Metrics: about {value} ({gap})").format(
-                value=quantity(
-                    round(card.metric_value) if card.unit == "count" else card.metric_value, card.unit, short=True
-                ),
-                gap=f"{'+' if card.metric_gap >= 0 else ''}{percent(card.metric_gap)}",
-            )
+        about = round(card.metric_value) if card.unit == "count" else card.metric_value
+        third = _("Metrics ≈ {value} ({gap})").format(
+            value=quantity(about, card.unit, short=True),
+            gap=f"{'+' if card.metric_gap >= 0 else ''}{percent(card.metric_gap)}",
         )
-    return facts + ([" · ".join(extra)] if extra else [])
+    return [first, second, third]
+
+
+def _bare(value: float, unit: str) -> str:
+    """An edge of the band, without the unit that its middle already carries."""
+    if unit == "share":
+        return number(value * 100, 1)
+    if unit == "mxn":
+        return short_money(value).lstrip("$")
+    if unit == "seconds":
+        return duration(value).split(" ")[0]
+    return quantity(value, unit)

@@ -101,7 +101,7 @@ def sentence(moved: Movement) -> str:
         else f"{'+' if moved.contribution > 0 else ''}{quantity(moved.contribution, unit, short=True)}"
     )
     return f"{text} " + _("Most of it from {dimension} {segment} ({change}): {value}, normally {normal}.").format(
-        dimension=_(DIMENSIONS.get(moved.dimension, moved.dimension)),
+        dimension=DIMENSIONS.get(moved.dimension, moved.dimension),
         segment=f"**{moved.segment}**",
         change=change,
         value=_plain(moved.segment_value, unit),

@@ -30,6 +30,11 @@ POLL_SECONDS = 0.025
 RETRY_SECONDS = 2.0
 
 
+def _too_late(source: str) -> SourceError:
+    name = {"ledger": "The ledger", "metrics": "Prometheus"}.get(source, "The source")
+    return SourceError(f"{name} has not answered in time.", kind="timeout", source=source)
+
+
 @dataclass(frozen=True)
 class Kept:
     """A value with its stamp: `asked_at` (UTC) is when its source was asked, `error` why a newer one is missing."""
@@ -152,7 +157,7 @@ class AnswerCache:
                 told = (
                     error
                     if isinstance(error, SourceError)
-                    else SourceError(f"The {source} answer could not be read.", kind="refused", source=source)
+                    else SourceError("The answer could not be read.", kind="refused", source=source)
                 )
                 self.counts[(source, f"failure:{told.kind}")] += 1
                 if told.kind not in {"bad_parameter", "too_large"}:
@@ -186,12 +191,10 @@ class AnswerCache:
                 return flight.result(timeout=POLL_SECONDS if while_waiting else max(until - time.monotonic(), 0))
             except TimeoutError:
                 if flight.done():
-                    raise SourceError(f"The {source} did not answer in time.", kind="timeout", source=source) from None
+                    raise _too_late(source) from None
                 if time.monotonic() >= until:
                     self.counts[(source, "failure:wait")] += 1
-                    raise SourceError(
-                        f"The {source} has not answered within {deadline:.0f} s.", kind="timeout", source=source
-                    ) from None
+                    raise _too_late(source) from None
                 if while_waiting:
                     while_waiting()
 

@@ -131,7 +131,7 @@ class LedgerClient:
             if expired.is_set():
                 connection.invalidate()
                 raise SourceError(
-                    f"The ledger has not answered within {self.query_timeout:.0f} s.", kind="timeout", source="ledger"
+                    "The ledger has not answered in time.", kind="timeout", source="ledger"
                 ) from error
             raise
         finally:

@@ -100,7 +100,7 @@ class MetricsClient:
             raise _told(error, query.name) from None
         except requests.Timeout:
             raise SourceError(
-                f"Prometheus has not answered within {self.query_timeout:.0f} s.", kind="timeout", source="metrics"
+                "Prometheus has not answered in time.", kind="timeout", source="metrics"
             ) from None
         except (requests.JSONDecodeError, KeyError, TypeError):
             raise SourceError(
@@ -263,7 +263,7 @@ def _told(error: PrometheusApiClientException, name: str) -> SourceError:
     if status in {503, 504}:
         return SourceError("Prometheus took too long for this question.", kind="timeout", source="metrics", query=name)
     if status >= 500:
-        return SourceError(f"Prometheus failed (HTTP {status}).", kind="down", source="metrics", query=name)
+        return SourceError("Prometheus failed.", kind="down", source="metrics", query=name)
     return SourceError(
-        f"Prometheus refused this question (HTTP {status}).", kind="refused", source="metrics", query=name
+        "Prometheus refused this question.", kind="refused", source="metrics", query=name
     )
