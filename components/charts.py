@@ -95,7 +95,9 @@ def band(
     fields = [x, y, "normal", "low", "high"]
     table = data[fields].assign(_day=names["day"], _normal=names["normal"], _band=names["band"])
     colour = alt.Scale(domain=list(names.values()), range=[ACCENT, GREY, "#b9c0c8"])
-    legend = alt.Legend(orient="top", title=None, symbolType="square", symbolOpacity=1, symbolStrokeWidth=0)
+    legend = alt.Legend(
+        orient="top", title=None, symbolType="square", symbolOpacity=1, symbolStrokeWidth=0, labelLimit=260
+    )
     tooltip = [
         alt.Tooltip("_clock:N", title=_("Time")),
         alt.Tooltip(f"{y}:Q", format=_format(unit), title=names["day"]),

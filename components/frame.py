@@ -22,7 +22,7 @@ from components.i18n import _, age, clock, when
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 Failure = Callable[[str, BaseException], None]
-Drawn = Callable[[str, float, str], None]
+Drawn = Callable[[str, str, float], None]
 
 
 @dataclass
@@ -30,7 +30,7 @@ class _Hooks:
     """What the host wants to hear; looks know neither metrics nor Sentry."""
 
     failure: Failure = field(default=lambda title, error: None)
-    drawn: Drawn = field(default=lambda title, seconds, outcome: None)
+    drawn: Drawn = field(default=lambda title, outcome, seconds: None)
 
 
 _hooks = _Hooks()
@@ -42,7 +42,7 @@ def on_failure(hook: Failure) -> None:
 
 
 def on_drawn(hook: Drawn) -> None:
-    """Call `hook(title, seconds, outcome)` for each panel; outcome is ok, stale, empty, failed or not_configured."""
+    """Call `hook(title, outcome, seconds)` for each panel; outcome is ok, stale, empty, failed or not_configured."""
     _hooks.drawn = hook
 
 
@@ -78,7 +78,7 @@ def guarded(title: str, draw: Callable[[], Any], *, key: str) -> None:
         outcome = draw() or "ok"
     except Exception as error:
         outcome = _failed(title, error, key)
-    _hooks.drawn(title, time.perf_counter() - began, outcome)
+    _hooks.drawn(title, outcome, time.perf_counter() - began)
 
 
 def _failed(title: str, error: Exception, key: str) -> str:

@@ -124,9 +124,13 @@ def short_money(value: Any) -> str:
     return f"{'-' if amount < 0 else ''}${number(abs(amount))}"
 
 
-def percent(value: Any, decimals: int = 1) -> str:
-    """A share as 12.3 %."""
-    return UNKNOWN if is_unknown(value) else f"{number(float(value) * 100, decimals)} %"
+def percent(value: Any, decimals: int | None = None) -> str:
+    """A share as 12.3 %; below 1 % with two decimals, for there the first one hides the difference."""
+    if is_unknown(value):
+        return UNKNOWN
+    if decimals is None:
+        decimals = 2 if 0 < abs(float(value)) < 0.01 else 1
+    return f"{number(float(value) * 100, decimals)} %"
 
 
 def duration(seconds: Any) -> str:

@@ -140,7 +140,7 @@ def _facts(card: Card) -> list[str]:
 def _bare(value: float, unit: str) -> str:
     """An edge of the band, without the unit that its middle already carries."""
     if unit == "share":
-        return number(value * 100, 1)
+        return percent(value).removesuffix(" %")
     if unit == "mxn":
         return short_money(value).lstrip("$")
     if unit == "seconds":

@@ -34,7 +34,9 @@ def panel(
         @st.fragment(parallel=True, run_every=refresh)
         def body() -> None:
             with st.container(border=True, height="stretch", key=f"panel-{name}"):
-                head = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute")
+                head = st.container(
+                    horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", wrap=False
+                )
                 head.markdown(f"**{title}**", help=help, width="content")
                 corner = head.container(width="content")
 

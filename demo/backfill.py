@@ -11,7 +11,7 @@ import io
 import math
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -155,7 +155,7 @@ class _Window:
     def _events(self, sql: str) -> list[tuple[Any, ...]]:
         start, end = datetime.fromtimestamp(self.start, UTC), datetime.fromtimestamp(self.end, UTC)
         with self.connection.cursor() as cursor:
-            cursor.execute(sql, {"start": start, "end": end})  # type: ignore[arg-type]
+            cursor.execute(sql, {"start": start, "end": end})
             return cursor.fetchall()
 
     def _index(self, seconds: Array) -> Array:
@@ -168,7 +168,7 @@ class _Window:
         return np.cumsum(steps)
 
     def _counted(
-        self, name: str, label: tuple[str, ...], sql: str, known: list[tuple[str, ...]]
+        self, name: str, label: tuple[str, ...], sql: str, known: Sequence[tuple[str, ...]]
     ) -> Iterator[tuple[str, Series]]:
         """Counters by labels from rows (epoch, label values ...). `known` labels exist from the start, at zero."""
         groups: dict[tuple[str, ...], list[float]] = {key: [] for key in known}

@@ -24,7 +24,8 @@ API_REQUESTS_A_SECOND = 1.6
 
 # Share of a day's events in each local hour: drivers apply between trips, payments follow shop hours.
 HOURS = (
-    0.4, 0.2, 0.1, 0.1, 0.2, 0.6, 1.6, 3.0, 4.8, 6.4, 7.4, 7.6, 7.0, 6.2, 6.0, 6.4, 6.8, 7.2, 7.2, 6.4, 5.2, 4.2, 3.0, 1.6,
+    0.4, 0.2, 0.1, 0.1, 0.2, 0.6, 1.6, 3.0, 4.8, 6.4, 7.4, 7.6, 7.0, 6.2, 6.0, 6.4, 6.8, 7.2, 7.2, 6.4, 5.2,
+    4.2, 3.0, 1.6,
 )  # fmt: skip
 # Monday to Sunday.
 WEEKDAYS = (1.16, 1.10, 1.06, 1.02, 1.04, 0.88, 0.58)

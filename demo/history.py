@@ -58,7 +58,7 @@ def build(
         say("indexing")
         for statement in (HERE / "indexes.sql").read_text(encoding="utf-8").split(";\n"):
             if statement.strip():
-                connection.execute(statement)  # type: ignore[arg-type]
+                connection.execute(statement)
         connection.execute("vacuum (analyze, freeze)")
 
 
@@ -67,7 +67,7 @@ def _copy(connection: psycopg.Connection[Any], table: str, columns: Mapping[str,
     text = io.BytesIO()
     pacsv.write_csv(batch, text, pacsv.WriteOptions(include_header=False, quoting_style="needed"))
     names = ", ".join(columns)
-    with connection.cursor() as cursor, cursor.copy(f"copy bi.{table} ({names}) from stdin (format csv)") as copy:  # type: ignore[arg-type]
+    with connection.cursor() as cursor, cursor.copy(f"copy bi.{table} ({names}) from stdin (format csv)") as copy:
         view = text.getbuffer()
         for start in range(0, len(view), 1 << 20):
             copy.write(bytes(view[start : start + (1 << 20)]))

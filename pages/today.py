@@ -129,8 +129,9 @@ def _integration(row: object) -> str:
     hour = _("{failed} of {calls} failed in the last hour, p95 {p95}").format(failed=failed, calls=calls, p95=p95)
     whole = _("day {share}").format(share=percent(day_failed / day_calls if day_calls else math.nan))
     last = row.last_failure  # type: ignore[attr-defined]
-    error = "" if pd.isna(last) else f" · {_('last error')} `{row.last_error_code}` {when(last)}"  # type: ignore[attr-defined]
-    return f"{mark} **{row.integration}** {state}  \n:small[{hour} · {whole}{error}]"  # type: ignore[attr-defined]
+    lines = [hour, whole] + ([] if pd.isna(last) else [f"{_('last error')} `{row.last_error_code}` {when(last)}"])  # type: ignore[attr-defined]
+    small = "  \n".join(f":small[{line}]" for line in lines)
+    return f"{mark} **{row.integration}** {state}  \n{small}"  # type: ignore[attr-defined]
 
 
 zone = queries.timezone()
@@ -152,7 +153,8 @@ with heading:
     st.caption(
         f"{day_name(day)} · {until} · {compared}",
         help=_(
-            "A normal day has the same weekday and the same position to the quincena (the 15th and the end of the month, "
+            "A normal day has the same weekday and the same position to the quincena (the 15th and the end of the "
+            "month, "
             "moved to the working day before), and is no public holiday: the last 8 that match. "
             "The band is their 10th to 90th percentile. Days compared: {days}."
         ).format(days=", ".join(other.isoformat() for other in normals) or "–"),
@@ -162,10 +164,10 @@ with kpi_row():
     for name in queries.catalogue():
         kpi_card(label(name), lambda name=name: card(name, day), key=name, page=page_of(name))  # type: ignore[misc]
 
+chosen = choice_filter(_("Curve"), CURVES, {name: label(name) for name in CURVES}, key="curve")
 curve, moved = st.columns([3, 2])
 
 with curve:
-    chosen = choice_filter(_("Curve"), CURVES, {name: label(name) for name in CURVES}, key="curve")
 
     @panel(
         _("{kpi} through the day").format(kpi=label(chosen)),
@@ -195,14 +197,16 @@ with moved:
         for one in found:
             st.markdown(sentence(one))
 
-    @panel(
-        _("Integrations"),
-        height=180,
-        help=_("The last hour of each integration, from the ledger's calls: failed ended in an error or a time-out."),
-    )
-    def integrations() -> None:
-        frame = queries.ledger("today/integrations", {"day": day})
-        if frame.empty:
-            st.caption(_("No integration was called in the last seven days."))
+
+@panel(
+    _("Integrations"),
+    height=96,
+    help=_("The last hour of each integration, from the ledger's calls: failed ended in an error or a time-out."),
+)
+def integrations() -> None:
+    frame = queries.ledger("today/integrations", {"day": day})
+    if frame.empty:
+        st.caption(_("No integration was called in the last seven days."))
+    with st.grid(4, min_column_width=210):
         for row in frame.itertuples():
             st.markdown(_integration(row))

@@ -156,7 +156,8 @@ def _frame(kpi: Kpi, day: date, as_of: datetime | None) -> tuple[pd.DataFrame, A
         raw = metrics(kpi.metric, _params(day, as_of))
         frame = raw.assign(dimension="all", segment="all", numerator=raw["value"], denominator=1.0)
         return frame, answer_of(raw)
-    assert kpi.query and kpi.numerator
+    assert kpi.query
+    assert kpi.numerator
     raw = ledger(kpi.query, _params(day, as_of))
     frame = pd.DataFrame(
         {
@@ -249,8 +250,8 @@ def contributions(
     """How much each segment makes up of the change of the total against its normal, for each dimension.
 
     `frame` has the columns day, dimension, segment, numerator, denominator. The normal of a segment is the mean over
-    the normal days (of the pooled numerators and denominators), because only means add up. For a sum the contribution is the
-    segment's own change. For a ratio it is
+    the normal days (of the pooled numerators and denominators), because only means add up. For a sum the contribution is
+    the segment's own change. For a ratio it is
 
         c_s = w1_s (r1_s - R0) - w0_s (r0_s - R0)
 

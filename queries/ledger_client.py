@@ -130,9 +130,7 @@ class LedgerClient:
         except SQLAlchemyError as error:
             if expired.is_set():
                 connection.invalidate()
-                raise SourceError(
-                    "The ledger has not answered in time.", kind="timeout", source="ledger"
-                ) from error
+                raise SourceError("The ledger has not answered in time.", kind="timeout", source="ledger") from error
             raise
         finally:
             timer.cancel()

@@ -99,9 +99,7 @@ class MetricsClient:
         except PrometheusApiClientException as error:
             raise _told(error, query.name) from None
         except requests.Timeout:
-            raise SourceError(
-                "Prometheus has not answered in time.", kind="timeout", source="metrics"
-            ) from None
+            raise SourceError("Prometheus has not answered in time.", kind="timeout", source="metrics") from None
         except (requests.JSONDecodeError, KeyError, TypeError):
             raise SourceError(
                 "What answers at MIRADOR_PROMETHEUS_URL is not the Prometheus API.", kind="refused", source="metrics"
@@ -264,6 +262,4 @@ def _told(error: PrometheusApiClientException, name: str) -> SourceError:
         return SourceError("Prometheus took too long for this question.", kind="timeout", source="metrics", query=name)
     if status >= 500:
         return SourceError("Prometheus failed.", kind="down", source="metrics", query=name)
-    return SourceError(
-        "Prometheus refused this question.", kind="refused", source="metrics", query=name
-    )
+    return SourceError("Prometheus refused this question.", kind="refused", source="metrics", query=name)

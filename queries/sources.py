@@ -1,4 +1,4 @@
-"""The one door: `connect` once; then `ledger(name, params)` and `metrics(name, params)` give frames with their stamp."""
+"""The one door: `connect` once; `ledger(name, params)` and `metrics(name, params)` give frames with their stamp."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 from demo.servers import Child, answers, free_port
 
@@ -159,7 +159,12 @@ def viewer(browser: Browser, **options: Any) -> Iterator[Viewer]:
         if not any(known in words for known in _NOT_OURS):
             window.complaints.append(f"{kind}: {words}")
 
-    window.page.on("console", lambda m: note("console", m.text) if m.type == "error" else None)
+    def console(message: ConsoleMessage) -> None:
+        # Streamlit's client looks for its server below the page's path first: a 404 that it expects.
+        if message.type == "error" and "/_stcore/" not in message.location.get("url", ""):
+            note("console", message.text)
+
+    window.page.on("console", console)
     window.page.on("pageerror", lambda error: note("page", str(error)))
     try:
         yield window
