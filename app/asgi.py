@@ -283,10 +283,13 @@ async def lifespan(_app: st.App) -> AsyncIterator[dict[str, Any]]:
             "MIRADOR_ADDRESS opens the dashboard to the network and no login is configured: see [auth] in the README"
         )
     threading.Thread(target=warm, name="mirador-warm", daemon=True).start()
+    named = {"the ledger": _settings.ledger_url, "Prometheus": _settings.prometheus_url}
+    telemetry.log.info("up, with %s", " and ".join(name for name, url in named.items() if url) or "no source")
     try:
         yield {}
     finally:
         queries.disconnect()
+        telemetry.log.info("ended")
 
 
 app = st.App(

@@ -23,6 +23,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 from sentry_sdk.types import Breadcrumb, BreadcrumbHint, Event, Hint
+from streamlit import config
 
 import queries
 from app.settings import Settings
@@ -200,13 +201,17 @@ def start_logging() -> None:
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
     logging.getLogger("mirador").setLevel(logging.INFO)
+    # Streamlit prints errors of pages past all loggers while it may use colours.
+    config.set_option("logger.enableRich", False)
     # Streamlit and uvicorn give their loggers handlers of their own, which know no filter.
     for name, logger in logging.root.manager.loggerDict.items():
         if isinstance(logger, logging.Logger) and name.split(".")[0] in {"streamlit", "uvicorn", "websockets"}:
             for old in list(logger.handlers):
                 logger.removeHandler(old)
-            # uvicorn's access log is off: each scrape and each WebSocket would be a line.
-            logger.propagate = name != "uvicorn.access"
+            logger.propagate = True
+            if not name.startswith("streamlit"):
+                # Each scrape and each WebSocket would be a line.
+                logger.setLevel(logging.WARNING)
 
 
 # --- error reports ----------------------------------------------------------------------------------------------------
@@ -303,9 +308,8 @@ def _first_for_a_while(key: tuple[str, ...]) -> bool:
 
 
 def script_failed(error: BaseException) -> None:
-    """Count, log and report an error that left a page."""
+    """Count and report an error that left a page; Streamlit has logged it."""
     script_errors.labels(type(error).__name__).inc()
-    log.error("a page failed", exc_info=error)
     sentry_sdk.capture_exception(error)
 
 
@@ -326,7 +330,7 @@ def panel_failed(panel: str, error: BaseException) -> None:
         scope.capture_exception(error)
 
 
-def panel_drawn(panel: str, seconds: float, outcome: str) -> None:
+def panel_drawn(panel: str, outcome: str, seconds: float) -> None:
     """Note how long a panel took: outcome is ok, stale, empty, failed or not_configured."""
     panel_seconds.labels(panel, outcome).observe(seconds)
 

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import create_engine, text
+from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.testing.v1 import AppTest
 from websockets.sync.client import connect as open_websocket
 
@@ -226,14 +228,55 @@ def test_no_secret_and_no_stack_stands_in_the_log(dashboard: Dashboard):
     assert "Traceback" not in log.split("\n")
 
 
-def test_without_sources_it_starts_and_is_ready_and_says_how_to_name_them(tmp_path: Path):
-    with serve(tmp_path, {}) as dashboard:
-        answer = requests.get(dashboard.url + "/readyz", timeout=5)
-        assert (answer.status_code, answer.json()["status"]) == (200, "not_configured")
-        document = requests.get(dashboard.url + "/api/kpis", timeout=10)
-        assert document.status_code == 503
-        assert "MIRADOR_LEDGER_URL" in document.json()["kpis"]["applications"]["error"]
-        assert requests.get(dashboard.url + "/metrics", timeout=10).ok
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
+    """`streamlit run app/asgi.py` without any source, on a page that fails."""
+    folder = tmp_path_factory.mktemp("bare")
+    shutil.copytree(ROOT / "app", folder / "app")
+    (folder / "pages").mkdir()
+    (folder / "pages" / "today.py").write_text(f"raise ValueError('no way to postgresql://reader:{SECRET}@db')\n")
+    start = (
+        "import os, sys; from streamlit.web.cli import main; "
+        f"script = {str(folder / 'app' / 'asgi.py')!r}; "
+        "sys.argv = ['streamlit', 'run', script, '--server.port', os.environ['MIRADOR_PORT']]; "
+        "main()"
+    )
+    with serve(folder, {"PYTHONPATH": str(ROOT)}, [sys.executable, "-c", start]) as running:
+        yield running
+
+
+def test_without_sources_it_starts_and_is_ready_and_says_how_to_name_them(bare: Dashboard):
+    answer = requests.get(bare.url + "/readyz", timeout=5)
+    assert (answer.status_code, answer.json()["status"]) == (200, "not_configured")
+    document = requests.get(bare.url + "/api/kpis", timeout=10)
+    assert document.status_code == 503
+    assert "MIRADOR_LEDGER_URL" in document.json()["kpis"]["applications"]["error"]
+    assert requests.get(bare.url + "/metrics", timeout=10).ok
+
+
+def test_a_page_that_fails_shows_a_sentence_and_is_logged_and_counted_without_its_secret(bare: Dashboard):
+    question = BackMsg()
+    question.rerun_script.query_string = ""
+    told = b""
+    with open_websocket(
+        bare.url.replace("http", "ws") + "/_stcore/stream",
+        origin=bare.url,  # type: ignore[arg-type]
+        subprotocols=["streamlit"],  # type: ignore[list-item]
+        max_size=None,
+    ) as browser:
+        browser.send(question.SerializeToString())
+        until = time.monotonic() + 15
+        while b"no se pudo" not in told and b"could not be drawn" not in told and time.monotonic() < until:
+            with contextlib.suppress(TimeoutError):
+                told += bytes(browser.recv(timeout=1, decode=False))
+    assert b"could not be drawn" in told or b"no se pudo" in told
+    assert b"ValueError" not in told
+    assert SECRET.encode() not in told
+    log = bare.log.read_text()
+    assert SECRET not in log
+    [line] = [line for line in log.splitlines() if "ValueError: no way to" in line]
+    assert "postgresql://[removed]@db" in line
+    assert 'mirador_script_errors_total{type="ValueError"} 1.0' in requests.get(bare.url + "/metrics", timeout=10).text
 
 
 def test_it_ends_within_five_seconds_with_open_browsers_and_hung_sources(

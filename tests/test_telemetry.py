@@ -225,7 +225,7 @@ def test_configured_secrets_and_stacks_are_cleaned_in_logs_and_each_record_is_on
 
 def test_failed_panels_and_pages_are_counted():
     telemetry.panel_failed("Counted panel", SourceError("Down.", kind="down", source="ledger"))
-    telemetry.panel_drawn("Counted panel", 0.02, "ok")
+    telemetry.panel_drawn("Counted panel", "ok", 0.02)
     text = generate_latest(telemetry.registry).decode()
     assert 'mirador_panel_failures_total{kind="down",panel="Counted panel",source="ledger"} 1.0' in text
     assert 'mirador_panel_seconds_count{outcome="ok",panel="Counted panel"} 1.0' in text
