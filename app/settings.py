@@ -111,6 +111,9 @@ class Settings(BaseSettings):
         default=15.0, description="How often Prometheus scrapes; rate windows span four of them."
     )
     query_timeout: float = Field(default=10.0, description="Longest time one question may take.")
+    refresh: float = Field(
+        default=60.0, description="How often an open page asks anew; no answer counts as fresh for longer, either."
+    )
     api_token: SecretStr | None = Field(
         default=None, description="When set, /metrics and /api/kpis ask for this bearer token."
     )
@@ -181,7 +184,7 @@ class Settings(BaseSettings):
             raise ValueError("must be es, en or auto")
         return str(value).lower()
 
-    @field_validator("scrape_interval", "query_timeout", mode="before")
+    @field_validator("scrape_interval", "query_timeout", "refresh", mode="before")
     @classmethod
     def _check_seconds(cls, value: Any) -> float:
         try:
@@ -304,9 +307,14 @@ def _from_files() -> dict[str, Any]:
     return values
 
 
-def login_configured() -> bool:
-    """Whether secrets.toml has the table [auth], with which Streamlit asks for a login."""
-    return any("auth" in _read_toml(path) for path in secrets_files())
+def login_providers() -> tuple[str | None, ...]:
+    """How secrets.toml lets viewers log in: () not at all, (None,) by [auth] itself, else by each [auth.NAME]."""
+    table: dict[str, Any] = {}
+    for path in secrets_files():
+        found = _read_toml(path).get("auth")
+        table = found if isinstance(found, dict) else table
+    named = tuple(name for name, entry in table.items() if isinstance(entry, dict) and "client_id" in entry)
+    return named or ((None,) if table else ())
 
 
 def unknown_names() -> dict[str, str | None]:
@@ -373,6 +381,7 @@ def sources_of(settings: Settings) -> queries.Sources:
         timezone=settings.timezone,
         scrape_interval=settings.scrape_interval,
         query_timeout=settings.query_timeout,
+        fresh_for=settings.refresh,
     )
 
 

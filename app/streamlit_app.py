@@ -13,11 +13,12 @@ from pathlib import Path
 if (_root := str(Path(__file__).resolve().parent.parent)) not in sys.path:
     sys.path.insert(0, _root)
 
+import sentry_sdk
 import streamlit as st
 
 import components
 import queries
-from app.auth import login_required, viewer
+from app.auth import login_required, providers, viewer
 from app.settings import connect, settings
 from components import _
 
@@ -98,12 +99,21 @@ def data_state() -> None:
 configuration = settings()
 connect(configuration, while_waiting=components.stop_if_left)
 components.set_default_language(configuration.language)
+components.set_refresh(configuration.refresh)
+components.set_default_language(configuration.language)
 st.set_page_config(page_title="Mirador", page_icon=str(Path(__file__).with_name("mirador.png")), layout="wide")
 
-if viewer(configuration) is None:
+who = viewer(configuration)
+if who is None:
     st.title("Mirador")
-    st.button(_("Log in"), on_click=st.login, type="primary")
+    for provider in providers():
+        label = f"{_('Log in')}: {provider}" if provider else _("Log in")
+        st.button(
+            label, on_click=st.login, args=[provider] if provider else [], type="primary", key=f"login:{provider}"
+        )
     st.stop()
+# For error reports: the opaque id and nothing else of a person.
+sentry_sdk.set_user({"id": who.id})
 
 page = st.navigation(navigation())
 with st.sidebar:

@@ -9,7 +9,7 @@ What a picture needs to know of its data (query as run, age, failure) it reads f
 
 from components.charts import band, bar, line
 from components.filters import choice_filter, day_filter
-from components.frame import Figure, on_drawn, on_failure, sentence_of, stop_if_left
+from components.frame import Figure, on_drawn, on_failure, sentence_of, set_refresh, stop_if_left
 from components.i18n import (
     _,
     age,
@@ -57,6 +57,7 @@ __all__ = [
     "quantity",
     "sentence_of",
     "set_default_language",
+    "set_refresh",
     "short_money",
     "stop_if_left",
     "when",

@@ -12,10 +12,10 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from components.frame import Figure
+from components.frame import Figure, is_dark
 from components.i18n import _, d3_locale
 
-ACCENT = "#0b7a75"
+ACCENT, ACCENT_ON_DARK = "#0b7a75", "#3fb8ae"
 GREY = "#8a929c"
 COLOURS = {
     # Sinosure tiers: one scale, strong to weak
@@ -49,6 +49,11 @@ def colour_scale(values: Sequence[Any]) -> alt.Scale:
     """The house's colours for these names; a name that nobody foresaw is grey."""
     names = [str(value) for value in dict.fromkeys(values)]
     return alt.Scale(domain=names, range=[COLOURS.get(name, GREY) for name in names])
+
+
+def accent() -> str:
+    """The colour of a single series, by the viewer's theme."""
+    return ACCENT_ON_DARK if is_dark() else ACCENT
 
 
 def _format(unit: str) -> str:
@@ -94,7 +99,7 @@ def band(
     names = {"day": _("This day"), "normal": _("Normal day"), "band": _("8 of 10 normal days")}
     fields = [x, y, "normal", "low", "high"]
     table = data[fields].assign(_day=names["day"], _normal=names["normal"], _band=names["band"])
-    colour = alt.Scale(domain=list(names.values()), range=[ACCENT, GREY, "#b9c0c8"])
+    colour = alt.Scale(domain=list(names.values()), range=[accent(), GREY, "#59616c" if is_dark() else "#b9c0c8"])
     legend = alt.Legend(
         orient="top", title=None, symbolType="square", symbolOpacity=1, symbolStrokeWidth=0, labelLimit=260
     )
@@ -141,7 +146,7 @@ def line(
         encoding["color"] = alt.Color(f"{color}:N", scale=scale, legend=alt.Legend(orient="top", title=None))
         encoding["tooltip"].append(alt.Tooltip(f"{color}:N"))
     else:
-        encoding["color"] = alt.value(ACCENT)
+        encoding["color"] = alt.value(accent())
     return _finish(alt.Chart(data).mark_line(strokeWidth=2).encode(**encoding), data, title, height)
 
 
@@ -164,6 +169,8 @@ def bar(
         "x": alt.X(f"{x}:N", sort=names, axis=alt.Axis(title=None, labelAngle=0)),
         "y": alt.Y(f"{y}:Q", axis=_axis(unit)),
         "tooltip": [alt.Tooltip(f"{x}:N"), alt.Tooltip(f"{y}:Q", format=_format(unit))],
-        "color": alt.Color(f"{color}:N", scale=colour_scale(data[color]), legend=None) if color else alt.value(ACCENT),
+        "color": alt.Color(f"{color}:N", scale=colour_scale(data[color]), legend=None)
+        if color
+        else alt.value(accent()),
     }
     return _finish(alt.Chart(data).mark_bar(cornerRadiusEnd=2).encode(**encoding), data, title, height)

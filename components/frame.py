@@ -34,6 +34,18 @@ class _Hooks:
 
 
 _hooks = _Hooks()
+_refresh = 60.0
+
+
+def set_refresh(seconds: float) -> None:
+    """How often an open page draws its panels anew."""
+    global _refresh
+    _refresh = seconds
+
+
+def refresh_seconds() -> float:
+    """What `set_refresh` was told; a minute by default."""
+    return _refresh
 
 
 def on_failure(hook: Failure) -> None:
@@ -169,7 +181,7 @@ def _download(label: str, make: Callable[[], bytes], name: str, mime: str, key: 
 
 def is_dark() -> bool:
     """Whether the viewer looks at the dark theme."""
-    return st.context.theme.type == "dark"
+    return get_script_run_ctx(suppress_warning=True) is not None and st.context.theme.type == "dark"
 
 
 # --- what leaves the house --------------------------------------------------------------------------------------------

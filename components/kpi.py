@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pandas as pd
 import streamlit as st
 
-from components.frame import Figure, age_line, guarded, menu
+from components.frame import Figure, age_line, guarded, menu, refresh_seconds
 from components.i18n import _, duration, is_unknown, money, number, percent, quantity, short_money
 
 State = Literal["good", "bad", "normal", "unknown"]
@@ -43,12 +43,10 @@ def kpi_row(columns: int = 4) -> AbstractContextManager[Any]:
     return st.grid(columns, min_column_width=150, gap="small")
 
 
-def kpi_card(
-    label: str, make: Callable[[], Card], *, key: str, page: str | None = None, refresh: float | None = 60
-) -> None:
+def kpi_card(label: str, make: Callable[[], Card], *, key: str, page: str | None = None) -> None:
     """Draw a card in a parallel fragment of its own; `page` (a page file) is where its number is explained."""
 
-    @st.fragment(parallel=True, run_every=refresh)
+    @st.fragment(parallel=True, run_every=refresh_seconds())
     def body() -> None:
         with st.container(border=True, height="stretch", gap="xsmall", key=f"kpi-{key}"):
             head = st.container(

@@ -5,7 +5,8 @@
         return line(ledger("approval_rate_by_tier", filters), x="day", y="approval_rate", unit="share")
 
 The decorated function is drawn where it stands, in a parallel fragment behind a skeleton, and again every `refresh`
-seconds. It returns a `Figure`, a frame (shown as a table), or nothing when it has drawn itself.
+seconds (default: what `set_refresh` was told). It returns a `Figure`, a frame (shown as a table), or nothing when it has
+drawn itself.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from components.frame import Figure, age_line, answer_of, guarded, menu
+from components.frame import Figure, age_line, answer_of, guarded, menu, refresh_seconds
 from components.i18n import _
 
 
 def panel(
-    title: str, *, height: int = 280, help: str | None = None, refresh: float | None = 60, key: str | None = None
+    title: str, *, height: int = 280, help: str | None = None, refresh: float | None = None, key: str | None = None
 ) -> Callable[[Callable[[], Any]], None]:
     """Draw the decorated function as a panel; see the module.
 
@@ -31,7 +32,7 @@ def panel(
     def place(make: Callable[[], Any]) -> None:
         name = key or make.__name__
 
-        @st.fragment(parallel=True, run_every=refresh)
+        @st.fragment(parallel=True, run_every=refresh or refresh_seconds())
         def body() -> None:
             with st.container(border=True, height="stretch", key=f"panel-{name}"):
                 head = st.container(

@@ -249,8 +249,8 @@ def contributions(
 ) -> pd.DataFrame:
     """How much each segment makes up of the change of the total against its normal, for each dimension.
 
-    `frame` has the columns day, dimension, segment, numerator, denominator. The normal of a segment is the mean over
-    the normal days (of the pooled numerators and denominators), because only means add up. For a sum the contribution is
+    `frame` has the columns day, dimension, segment, numerator, denominator. The normal of a segment is the mean over the
+    normal days (of the pooled numerators and denominators), because only means add up. For a sum the contribution is
     the segment's own change. For a ratio it is
 
         c_s = w1_s (r1_s - R0) - w0_s (r0_s - R0)
@@ -321,7 +321,9 @@ def _movement(one: Reading, as_of: datetime | None) -> Movement:
     ).dropna(subset="contribution")
     # Of a segment that pulls the other way nobody asks: only those on the side of the movement.
     side = 1.0 if float(one.value) > one.normal else -1.0
-    parts = parts[parts["contribution"] * side > 0]
+    # A dimension of one segment explains nothing: the part is the whole.
+    several = parts.groupby("dimension")["segment"].transform("nunique") > 1
+    parts = parts[several & (parts["contribution"] * side > 0)]
     if parts.empty:
         return Movement(one, None, None, float(one.value) - one.normal, float(one.value), one.normal)
     top = parts.loc[(parts["contribution"] * side).idxmax()]

@@ -41,6 +41,8 @@ class Sources:
     query_timeout: float = 10.0
     connect_timeout: float = 3.0
     grace: float = 600.0
+    # No answer counts as fresh for longer than this, whatever its query's head says.
+    fresh_for: float = 3600.0
     ledger_connections: int = 6
     prometheus_connections: int = 8
 
@@ -142,7 +144,7 @@ class _House:
             (query.source, query.name, tuple(sorted(bound.items()))),
             ask_source,
             source=query.source,
-            ttl=query.ttl,
+            ttl=min(query.ttl, self.sources.fresh_for),
             grace=self.sources.grace,
             # Room for a place in the pool, a connection and the query itself: the source's own bounds come first.
             deadline=self.sources.query_timeout + self.sources.connect_timeout + 1,

@@ -1,0 +1,237 @@
+"""The dashboard in Chromium on real servers: drawn without a complaint, honest when a source stops, quick to leave."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import time
+import urllib.request
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from playwright.sync_api import Browser
+
+from queries.calendar import business_day
+from tests.dashboard import Dashboard, Viewer, chromium, chromium_path, serve, viewer
+from tests.stage import Stage, stage
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(chromium_path() is None, reason="No Chromium on this machine"),
+]
+KPIS = 12
+
+
+@pytest.fixture(scope="module")
+def company(server_dir: Path) -> Iterator[Stage]:
+    folder = server_dir / "company"
+    folder.mkdir()
+    with stage(folder, scale=0.05, days=3) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def dashboard(company: Stage, server_dir: Path) -> Iterator[Dashboard]:
+    # Short times, so that what takes a minute in use takes seconds here.
+    env = {**company.env, "MIRADOR_REFRESH": "2", "MIRADOR_QUERY_TIMEOUT": "2"}
+    with serve(server_dir, env, ready="/readyz") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture
+def window(browser: Browser) -> Iterator[Viewer]:
+    with viewer(browser, viewport={"width": 1440, "height": 1000}) as opened:
+        yield opened
+
+
+def today() -> str:
+    return business_day(ZoneInfo("America/Mexico_City")).isoformat()
+
+
+def test_the_first_page_draws_every_panel_without_a_complaint(dashboard, window):
+    window.open(dashboard.url)
+    assert window.page.locator('[data-testid="stMetric"]').count() == KPIS
+    assert window.page.locator('[data-testid="stVegaLiteChart"] canvas, [data-testid="stVegaLiteChart"] svg').count()
+    words = window.text()
+    for expected in ("Hoy", "Solicitudes", "Tasa de aprobación", "Qué se movió", "conekta", "hace"):
+        assert expected in words
+    window.assert_clean()
+
+
+def test_nothing_is_fetched_from_elsewhere(dashboard, window):
+    asked: list[str] = []
+    window.page.on("request", lambda request: asked.append(request.url))
+    window.open(dashboard.url)
+    others = [url for url in asked if not url.startswith((dashboard.url, "data:", "blob:"))]
+    assert not others
+
+
+def test_a_link_reopens_the_day_that_its_sender_saw(dashboard, window, browser):
+    window.open(dashboard.url)
+    day = (datetime.fromisoformat(today()) - timedelta(days=7)).date().isoformat()
+    field = window.page.locator('[data-testid="stDateInput"]')
+    for part, number in zip(("year", "month", "day"), day.split("-"), strict=True):
+        field.locator(f'[data-type="{part}"]').click()
+        window.page.keyboard.type(number)
+    window.page.keyboard.press("Escape")
+    until = time.monotonic() + 10
+    while f"day={day}" not in window.page.url:
+        assert time.monotonic() < until, window.page.url
+        time.sleep(0.1)
+    window.drawn()
+    seen = window.page.locator('[data-testid="stMetricValue"]').all_inner_texts()
+    with viewer(browser, viewport={"width": 1440, "height": 1000}) as receiver:
+        receiver.open(window.page.url)
+        assert receiver.page.locator('[data-testid="stMetricValue"]').all_inner_texts() == seen
+        assert "día completo" in receiver.text()
+        receiver.assert_clean()
+
+
+def test_a_link_to_an_impossible_day_says_so_and_shows_today(dashboard, window):
+    window.open(f"{dashboard.url}/?day=1999-01-01")
+    window.wait_for_text("1999-01-01")
+    assert "hasta las" in window.text()
+    window.assert_clean()
+
+
+def test_the_menu_of_a_panel_shows_the_query_as_it_ran(dashboard, window):
+    window.open(dashboard.url)
+    window.page.locator(
+        '.st-key-curve-of-the-day\\:menu button, [class*="st-key-curve-of-the-day"] button'
+    ).first.click()
+    window.wait_for_text("Consulta")
+    window.page.get_by_role("tab", name="Consulta").click()
+    window.wait_for_text("union all")
+    words = window.text()
+    assert f"'{today()}'::date" in words, "the parameters are filled in"
+    assert "America/Mexico_City" in words
+    for kind in ("CSV", "XLSX", "PNG"):
+        assert kind in words
+    window.assert_clean()
+
+
+def test_the_downloads_hold_the_data(dashboard, window):
+    window.open(dashboard.url)
+    window.page.locator('[class*="st-key-curve-of-the-day"] button').first.click()
+    window.wait_for_text("CSV")
+    with window.page.expect_download(timeout=15_000) as csv:
+        window.page.get_by_role("button", name="CSV").click()
+    first = Path(csv.value.path()).read_text(encoding="utf-8-sig").splitlines()[0]
+    assert first.startswith("minute,value")
+    with window.page.expect_download(timeout=30_000) as png:
+        window.page.get_by_role("button", name="PNG").click()
+    assert Path(png.value.path()).read_bytes().startswith(b"\x89PNG")
+    window.assert_clean()
+
+
+def test_english_and_a_phone(dashboard, browser):
+    phone = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True, "locale": "en-US"}
+    with viewer(browser, **phone) as held:
+        held.open(dashboard.url)
+        assert "What moved" in held.text()
+        wide = held.page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= 390, "nothing reaches beyond the screen"
+        held.assert_clean()
+
+
+def test_the_catalogue_names_every_kpi(dashboard, window):
+    window.open(f"{dashboard.url}/catalogue")
+    for name in ("approval_rate", "late_installments", "api_p95"):
+        assert name in window.text()
+    window.assert_clean()
+
+
+def test_the_page_refreshes_itself(dashboard, window):
+    window.open(dashboard.url)
+    stamp = window.page.locator('[class*="st-key-panel-curve-of-the-day"]').get_by_text(re.compile(r"hace"))
+    before = json.loads(dashboard.get("/api/kpis")[1])
+    first = window.page.evaluate("performance.now()")
+    assert before
+    time.sleep(5)
+    assert "hace" in stamp.first.inner_text()
+    assert window.page.evaluate("performance.now()") > first, "the page was not loaded anew"
+    window.assert_clean()
+
+
+@pytest.mark.parametrize("source", ["ledger", "metrics"])
+def test_a_source_that_stops_leaves_the_page_and_its_last_data_and_recovers(dashboard, company, window, source):
+    """SIGSTOP under the open page: the last good numbers stay, with their age and the reason; then all is fresh again."""
+    window.open(dashboard.url)
+    pids = company.postgres.pids() if source == "ledger" else [company.prometheus.pid]
+    numbers = window.page.locator('[data-testid="stMetricValue"]').all_inner_texts()
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        window.wait_for_text("Últimos datos buenos", timeout=40)
+        assert window.page.locator('[data-testid="stMetric"]').count() == KPIS
+        assert window.page.locator('[data-testid="stMetricValue"]').all_inner_texts() == numbers
+        window.assert_clean()
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+    until = time.monotonic() + 40
+    while "Últimos datos buenos" in window.text():
+        assert time.monotonic() < until, "the page did not recover"
+        time.sleep(0.5)
+    window.assert_clean()
+
+
+def test_a_page_whose_source_hangs_is_left_at_once(company, server_dir, browser):
+    """A cold page waits for a stopped ledger with a bound of 25 s; the next page does not wait for it."""
+    env = {**company.env, "MIRADOR_QUERY_TIMEOUT": "25"}
+    with serve(server_dir, env) as slow, viewer(browser) as window:
+        window.open(f"{slow.url}/catalogue")
+        pids = company.postgres.pids()
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            window.page.get_by_role("link", name="Hoy").click()
+            window.page.wait_for_selector('[data-testid="stSkeleton"]', timeout=15_000)
+            time.sleep(1)
+            began = time.monotonic()
+            window.page.get_by_role("link", name="Catálogo").click()
+            window.page.get_by_text("approval_rate").first.wait_for(timeout=10_000)
+            # The browser's own time to draw the page is in it: the server's part is measured in the next test.
+            assert time.monotonic() - began < 3
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+
+
+def test_the_health_of_the_process_does_not_hang_on_its_sources(dashboard, company):
+    for pid in company.postgres.pids():
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        assert dashboard.get("/healthz")[0] == 200
+        assert time.monotonic() - began < 1
+        dashboard.get("/readyz")
+        assert time.monotonic() - began < 5
+    finally:
+        for pid in company.postgres.pids():
+            os.kill(pid, signal.SIGCONT)
+
+
+def test_the_metrics_carry_the_exact_kpis_of_the_ledger(dashboard):
+    until = time.monotonic() + 20
+    while True:
+        status, body = dashboard.get("/metrics")
+        assert status == 200
+        if "mirador_kpi{" in body and 'kpi="disbursed_mxn"' in body:
+            break
+        assert time.monotonic() < until, body[:2000]
+        time.sleep(0.5)
+    with urllib.request.urlopen(f"{dashboard.url}/api/kpis") as answer:
+        told = json.load(answer)
+    assert {"approval_rate", "disbursed_mxn"} <= {kpi["name"] for kpi in told["kpis"]}
