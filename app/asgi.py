@@ -44,7 +44,7 @@ import components
 import queries
 from app import telemetry
 from app.auth import login_required
-from app.numbers import Board, as_json, read_numbers, today, warm
+from app.board import Board, as_json, read_numbers, today, warm
 from app.settings import Settings, SettingsError, connect, settings
 
 PROBE_SECONDS = 1.0

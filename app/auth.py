@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import streamlit as st
 
-from app.settings import ROLES, Role, Settings, login_configured
+from app.settings import ROLES, Role, Settings, login_providers
 
 
 @dataclass(frozen=True)
@@ -54,12 +55,12 @@ def viewer(settings: Settings) -> Viewer | None:
     )
 
 
-_required: bool | None = None
+@cache
+def providers() -> tuple[str | None, ...]:
+    """The ways to log in; read once, for a process does not change its locks while it runs."""
+    return login_providers()
 
 
 def login_required() -> bool:
-    """Whether [auth] is configured; read once, for a process does not change its locks while it runs."""
-    global _required
-    if _required is None:
-        _required = login_configured()
-    return _required
+    """Whether [auth] is configured."""
+    return bool(providers())

@@ -275,7 +275,9 @@ def _print_table(frame: pd.DataFrame, query: queries.Query) -> None:
     table = Table(title=query.title, title_justify="left")
     units = {column.name: column.unit for column in query.columns}
     for name in frame.columns:
-        number = isinstance(frame[name].iloc[0], int | float | Decimal) if len(frame) else False
+        number = pd.api.types.is_numeric_dtype(frame[name]) or isinstance(
+            frame[name].iloc[0] if len(frame) else "", Decimal
+        )
         unit = units.get(str(name))
         table.add_column(f"{name} ({unit})" if unit else str(name), justify="right" if number else "left")
     for row in _texts(frame, query):

@@ -301,7 +301,8 @@ def _check_indexes(ledger: _Ledger, relation: str, kind: str, columns: Iterable[
             """
             select a.attname from pg_index i
             join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
-            where i.indrelid = %s::regclass and i.indisvalid and i.indpred is null
+            where i.indrelid = %s::regclass and i.indisvalid
+              and (i.indpred is null or pg_get_expr(i.indpred, i.indrelid) = format('(%%I IS NOT NULL)', a.attname))
             """,
             f"bi.{relation}",
         )

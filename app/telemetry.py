@@ -200,6 +200,7 @@ def start_logging() -> None:
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
+    logging.captureWarnings(True)
     logging.getLogger("mirador").setLevel(logging.INFO)
     # Streamlit prints errors of pages past all loggers while it may use colours.
     config.set_option("logger.enableRich", False)

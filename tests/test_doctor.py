@@ -115,6 +115,8 @@ def test_indexes_that_periods_need_are_asked_for(ledger_url: LedgerUrl):
         "create index on bi.hase_scores (application_id) where score > 50",
     )
     after = said(look(ledger_url=ledger_url.reader), "bi.hase_scores", "warn")
+    run(ledger_url, "create index on bi.credits (disbursed_at) where disbursed_at is not null")
+    assert "disbursed_at" not in said(look(ledger_url=ledger_url.reader), "bi.credits", "warn")
     assert "calculated_at, application_id" in before
     assert "begins with application_id:" in after, "a partial index does not serve every question"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import Settings, SettingsError, load_settings, login_configured, sources_of, unknown_names
+from app.settings import Settings, SettingsError, load_settings, login_providers, sources_of, unknown_names
 
 SECRET = "correct-horse-battery"
 
@@ -158,9 +158,14 @@ def test_a_password_is_known_both_as_written_and_as_sent(monkeypatch: pytest.Mon
 
 
 def test_login_is_asked_for_when_the_file_has_auth():
-    assert not login_configured()
+    assert login_providers() == ()
     write_secrets('[auth]\nclient_id = "x"\n')
-    assert login_configured()
+    assert login_providers() == (None,)
+
+
+def test_each_named_provider_is_a_way_to_log_in():
+    write_secrets('[auth]\ncookie_secret = "x"\n[auth.google]\nclient_id = "x"\n[auth.okta]\nclient_id = "y"\n')
+    assert login_providers() == ("google", "okta")
 
 
 def test_every_setting_says_what_it_is_for():
