@@ -29,8 +29,8 @@ Drawn = Callable[[str, str, float], None]
 class _Hooks:
     """What the host wants to hear; looks know neither metrics nor Sentry."""
 
-    failure: Failure = field(default=lambda title, error: None)
-    drawn: Drawn = field(default=lambda title, outcome, seconds: None)
+    failure: Failure = field(default=lambda key, error: None)
+    drawn: Drawn = field(default=lambda key, outcome, seconds: None)
 
 
 _hooks = _Hooks()
@@ -49,12 +49,12 @@ def refresh_seconds() -> float:
 
 
 def on_failure(hook: Failure) -> None:
-    """Call `hook(title, error)` for each panel that could not be drawn."""
+    """Call `hook(key, error)` for each panel that could not be drawn; the key is the same in every language."""
     _hooks.failure = hook
 
 
 def on_drawn(hook: Drawn) -> None:
-    """Call `hook(title, outcome, seconds)` for each panel; outcome is ok, stale, empty, failed or not_configured."""
+    """Call `hook(key, outcome, seconds)` for each panel; outcome is ok, stale, empty, failed or not_configured."""
     _hooks.drawn = hook
 
 
@@ -83,21 +83,28 @@ def answer_of(data: Any) -> Any:
     return frame.attrs.get("answer") if isinstance(frame, pd.DataFrame) else None
 
 
-def guarded(title: str, draw: Callable[[], Any], *, key: str) -> None:
+def unstamped(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame without its stamp: Arrow would try to write the stamp into its own header."""
+    bare = frame.copy(deep=False)
+    bare.attrs = {}
+    return bare
+
+
+def guarded(draw: Callable[[], Any], *, key: str) -> None:
     """Draw; on failure say one sentence, with a button to try again. The neighbours do not notice."""
     began = time.perf_counter()
     try:
         outcome = draw() or "ok"
     except Exception as error:
-        outcome = _failed(title, error, key)
-    _hooks.drawn(title, outcome, time.perf_counter() - began)
+        outcome = _failed(error, key)
+    _hooks.drawn(key, outcome, time.perf_counter() - began)
 
 
-def _failed(title: str, error: Exception, key: str) -> str:
+def _failed(error: Exception, key: str) -> str:
     if getattr(error, "kind", None) == "not_configured":
         st.caption(f":material/settings: {_(sentence_of(error))}")
         return "not_configured"
-    _hooks.failure(title, error)
+    _hooks.failure(key, error)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f":material/error: {_(sentence_of(error))}")
         st.button(_("Retry"), key=f"{key}:retry", icon=":material/refresh:", type="tertiary")
@@ -136,7 +143,7 @@ def menu(title: str, figure: Figure, *, key: str, definition: str | None = None)
             st.write(definition)
         data, query, about = st.tabs([_("Data"), _("Query"), _("Definition")])
         with data:
-            st.dataframe(figure.data, hide_index=True, height=240, width=560, alt=title)
+            st.dataframe(unstamped(figure.data), hide_index=True, height=240, width=560, alt=title)
             name = re.sub(r"[^\w-]+", "_", title.lower()).strip("_")
             with st.container(horizontal=True):
                 frame = figure.data

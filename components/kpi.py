@@ -71,7 +71,7 @@ def kpi_card(label: str, make: Callable[[], Card], *, key: str, page: str | None
                 st.caption(f"{facts}  \n:orange[{words}]" if urgent else f"{facts}  \n:small[{words}]")
                 return "stale" if answer is not None and answer.stale else "ok"
 
-            guarded(label, draw, key=f"kpi:{key}")
+            guarded(draw, key=f"kpi:{key}")
 
     body()
 

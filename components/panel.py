@@ -5,8 +5,8 @@
         return line(ledger("approval_rate_by_tier", filters), x="day", y="approval_rate", unit="share")
 
 The decorated function is drawn where it stands, in a parallel fragment behind a skeleton, and again every `refresh`
-seconds (default: what `set_refresh` was told). It returns a `Figure`, a frame (shown as a table), or nothing when it has
-drawn itself.
+seconds (default: what `set_refresh` was told). It returns a `Figure`, a frame (shown as a table), or nothing when it
+has drawn itself.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from components.frame import Figure, age_line, answer_of, guarded, menu, refresh_seconds
+from components.frame import Figure, age_line, answer_of, guarded, menu, refresh_seconds, unstamped
 from components.i18n import _
 
 
@@ -55,7 +55,7 @@ def panel(
                     st.caption(f":orange[{words}]" if urgent else words)
                     return "stale" if answer.stale else outcome
 
-                guarded(title, draw, key=name)
+                guarded(draw, key=name)
 
         body()
 
@@ -80,5 +80,5 @@ def _picture(figure: Figure | None, title: str, height: int, name: str) -> str:
         with st.container(height=height, border=False, vertical_alignment="center", horizontal_alignment="center"):
             st.caption(_("No data for this choice"), width="content")
         return "empty"
-    st.dataframe(figure.data, hide_index=True, height=height, key=f"{name}:table", alt=title)
+    st.dataframe(unstamped(figure.data), hide_index=True, height=height, key=f"{name}:table", alt=title)
     return "ok"

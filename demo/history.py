@@ -315,14 +315,14 @@ class _Maker:
         rng = self.rng
         owners = np.flatnonzero(c["disbursed"] != NAT)
         k = company.INSTALLMENTS
-        credit = np.repeat(owners, k)
-        sequence = np.tile(np.arange(1, k + 1), len(owners))
+        credit: Array = np.repeat(owners, k)
+        sequence: Array = np.tile(np.arange(1, k + 1), len(owners))
         rate = np.array([company.TIER_RATE[t] for t in company.TIERS])[c["tier"][owners]]
         total = (c["principal"][owners] * (1 + rate)).astype(np.int64)
         each = total // k
-        due = np.repeat(each, k)
+        due: Array = np.repeat(each, k)
         due[k - 1 :: k] = total - each * (k - 1)
-        due_day = self._day_of(c["disbursed"])[credit] + 7 * sequence
+        due_day: Array = self._day_of(c["disbursed"])[credit] + 7 * sequence
 
         # A driver's propensity to be late follows from his quality, with luck of his own; bad spells run over months.
         luck = rng.normal(0, 0.55, len(owners))
@@ -337,10 +337,12 @@ class _Maker:
         )  # fmt: skip
         delay = np.where(is_late, np.maximum(np.rint(delay), 1), -np.minimum(rng.geometric(0.55, len(credit)) - 1, 3))
         # Nobody pays before the money came.
-        pay_day = np.maximum(due_day + delay.astype(np.int64), np.repeat(self._day_of(c["disbursed"])[owners] + 1, k))
+        pay_day: Array = np.maximum(
+            due_day + delay.astype(np.int64), np.repeat(self._day_of(c["disbursed"])[owners] + 1, k)
+        )
         defaulted = rng.random(len(owners)) < CHARGE_OFF_SHARE * np.exp(-0.9 * c["quality"][owners])
         default_from = np.where(defaulted, rng.integers(4, k - 8, len(owners)), k + 1)
-        dead = sequence > np.repeat(default_from, k)
+        dead: Array = sequence > np.repeat(default_from, k)
         first_dead_day = self._day_of(c["disbursed"])[owners] + 7 * (default_from + 1)
         charge_off_day = first_dead_day + 90
         off = defaulted & (self.midnights[np.minimum(charge_off_day, len(self.midnights) - 1)] <= self.until)

@@ -1,11 +1,11 @@
 -- Indexes of the ledger, made after the load: by time for the pages, by key for drilling, by updated_at for what is
 -- refreshed incrementally.
 create index if not exists applications_submitted_at on bi.applications (submitted_at);
-create index if not exists applications_decided_at on bi.applications (decided_at) where decided_at is not null;
+create index if not exists applications_decided_at on bi.applications (decided_at);
 create index if not exists applications_updated_at on bi.applications (updated_at);
 create index if not exists applications_conductor on bi.applications (conductor_id);
 create index if not exists credits_approved_at on bi.credits (approved_at);
-create index if not exists credits_disbursed_at on bi.credits (disbursed_at) where disbursed_at is not null;
+create index if not exists credits_disbursed_at on bi.credits (disbursed_at);
 create index if not exists credits_closed_at on bi.credits (closed_at);
 create index if not exists credits_updated_at on bi.credits (updated_at);
 create index if not exists credits_application on bi.credits (application_id);

@@ -249,7 +249,7 @@ def contributions(
 ) -> pd.DataFrame:
     """How much each segment makes up of the change of the total against its normal, for each dimension.
 
-    `frame` has the columns day, dimension, segment, numerator, denominator. The normal of a segment is the mean over the
+    `frame` has the columns day, dimension, segment, numerator, denominator. A segment's normal is the mean over the
     normal days (of the pooled numerators and denominators), because only means add up. For a sum the contribution is
     the segment's own change. For a ratio it is
 

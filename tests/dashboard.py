@@ -133,8 +133,8 @@ class Viewer:
         return float(self.page.wait_for_function(DRAWN, timeout=timeout * 1000).json_value())
 
     def text(self) -> str:
-        """What stands on the page."""
-        return self.page.locator('[data-testid="stApp"]').inner_text()
+        """What stands on the page, menus that are open included."""
+        return self.page.locator("body").inner_text()
 
     def assert_clean(self) -> None:
         """No exception on the page, no error in the console."""

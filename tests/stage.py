@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from demo.backfill import backfill
-from demo.history import build
 from sqlalchemy import create_engine
 
 from demo import servers
+from demo.backfill import backfill
+from demo.history import build
 
 SCHEMA = Path(__file__).resolve().parent.parent / "demo" / "schema.sql"
 

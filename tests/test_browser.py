@@ -81,14 +81,16 @@ def test_a_link_reopens_the_day_that_its_sender_saw(dashboard, window, browser):
     window.open(dashboard.url)
     day = (datetime.fromisoformat(today()) - timedelta(days=7)).date().isoformat()
     field = window.page.locator('[data-testid="stDateInput"]')
-    for part, number in zip(("year", "month", "day"), day.split("-"), strict=True):
-        field.locator(f'[data-type="{part}"]').click()
-        window.page.keyboard.type(number)
+    field.locator('[data-type="year"]').click()
+    # Each part moves on to the next when it is full.
+    window.page.keyboard.type(day.replace("-", ""), delay=40)
+    window.page.keyboard.press("Enter")
     window.page.keyboard.press("Escape")
     until = time.monotonic() + 10
     while f"day={day}" not in window.page.url:
         assert time.monotonic() < until, window.page.url
         time.sleep(0.1)
+    window.wait_for_text("día completo")
     window.drawn()
     seen = window.page.locator('[data-testid="stMetricValue"]').all_inner_texts()
     with viewer(browser, viewport={"width": 1440, "height": 1000}) as receiver:
@@ -110,27 +112,26 @@ def test_the_menu_of_a_panel_shows_the_query_as_it_ran(dashboard, window):
     window.page.locator(
         '.st-key-curve-of-the-day\\:menu button, [class*="st-key-curve-of-the-day"] button'
     ).first.click()
-    window.wait_for_text("Consulta")
+    for kind in ("CSV", "XLSX", "PNG"):
+        window.wait_for_text(kind)
     window.page.get_by_role("tab", name="Consulta").click()
     window.wait_for_text("union all")
     words = window.text()
-    assert f"'{today()}'::date" in words, "the parameters are filled in"
+    assert f"{today()}}}'::date[]" in words, "the parameters are filled in"
     assert "America/Mexico_City" in words
-    for kind in ("CSV", "XLSX", "PNG"):
-        assert kind in words
     window.assert_clean()
 
 
 def test_the_downloads_hold_the_data(dashboard, window):
     window.open(dashboard.url)
-    window.page.locator('[class*="st-key-curve-of-the-day"] button').first.click()
+    window.page.locator('[class*="st-key-curve-of-the-day-menu"] button').first.click()
     window.wait_for_text("CSV")
     with window.page.expect_download(timeout=15_000) as csv:
-        window.page.get_by_role("button", name="CSV").click()
+        window.page.get_by_role("button", name="CSV", exact=True).click()
     first = Path(csv.value.path()).read_text(encoding="utf-8-sig").splitlines()[0]
     assert first.startswith("minute,value")
     with window.page.expect_download(timeout=30_000) as png:
-        window.page.get_by_role("button", name="PNG").click()
+        window.page.get_by_role("button", name="PNG", exact=True).click()
     assert Path(png.value.path()).read_bytes().startswith(b"\x89PNG")
     window.assert_clean()
 
@@ -166,7 +167,7 @@ def test_the_page_refreshes_itself(dashboard, window):
 
 @pytest.mark.parametrize("source", ["ledger", "metrics"])
 def test_a_source_that_stops_leaves_the_page_and_its_last_data_and_recovers(dashboard, company, window, source):
-    """SIGSTOP under the open page: the last good numbers stay, with their age and the reason; then all is fresh again."""
+    """SIGSTOP under the open page: the last good numbers stay, with age and reason; then all is fresh again."""
     window.open(dashboard.url)
     pids = company.postgres.pids() if source == "ledger" else [company.prometheus.pid]
     numbers = window.page.locator('[data-testid="stMetricValue"]').all_inner_texts()
@@ -234,4 +235,4 @@ def test_the_metrics_carry_the_exact_kpis_of_the_ledger(dashboard):
         time.sleep(0.5)
     with urllib.request.urlopen(f"{dashboard.url}/api/kpis") as answer:
         told = json.load(answer)
-    assert {"approval_rate", "disbursed_mxn"} <= {kpi["name"] for kpi in told["kpis"]}
+    assert {"approval_rate", "disbursed_mxn"} <= set(told["kpis"])
