@@ -26,19 +26,34 @@ cut as (
         wanted.day::timestamp at time zone :timezone as start_at,
         (wanted.day::timestamp + elapsed.time_of_day) at time zone :timezone as end_at
     from unnest(cast(:days as date[])) as wanted (day), elapsed
+),
+numbered as (
+    select cut.day, row_number() over (order by end_at) as number from cut
+),
+reach as (
+    select array_agg(end_at order by end_at) as ends, max(end_at) as last_end from cut
+),
+cells as materialized (
+    -- One pass over the credits, whatever the number of days: both slots count the cuts that came before, so a credit
+    -- is active at the cuts after its first slot and up to its last.
+    select
+        c.sinosure_tier as tier,
+        width_bucket(c.disbursed_at, reach.ends) as until_disbursed,
+        coalesce(width_bucket(c.closed_at, reach.ends), cardinality(reach.ends)) as until_closed,
+        count(*) as credits,
+        sum(c.principal) as principal
+    from bi.credits c, reach
+    where c.disbursed_at < reach.last_end
+    group by 1, 2, 3
 )
 select
-    cut.day,
+    numbered.day,
     case when grouping(tier) = 0 then 'tier' else 'all' end as dimension,
     case when grouping(tier) = 0 then coalesce(tier, '(none)') else 'all' end as segment,
-    count(principal) as credits,
+    coalesce(sum(credits), 0)::bigint as credits,
     coalesce(sum(principal), 0) as principal
-from cut
-left join lateral (
-    select c.sinosure_tier as tier, c.principal
-    from bi.credits c
-    where c.disbursed_at < cut.end_at and (c.closed_at is null or c.closed_at >= cut.end_at)
-) as active on true
-group by grouping sets ((cut.day), (cut.day, tier))
-having grouping(tier) = 1 or count(principal) > 0
-order by cut.day, dimension, segment
+from numbered
+left join cells on cells.until_disbursed < numbered.number and cells.until_closed >= numbered.number
+group by grouping sets ((numbered.day), (numbered.day, tier))
+having grouping(tier) = 1 or sum(credits) > 0
+order by numbered.day, dimension, segment
