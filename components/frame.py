@@ -34,7 +34,7 @@ class _Hooks:
 
 
 _hooks = _Hooks()
-_refresh = 60.0
+_refresh = 30.0
 
 
 def set_refresh(seconds: float) -> None:
@@ -44,7 +44,7 @@ def set_refresh(seconds: float) -> None:
 
 
 def refresh_seconds() -> float:
-    """What `set_refresh` was told; a minute by default."""
+    """What `set_refresh` was told; half a minute by default."""
     return _refresh
 
 
@@ -123,9 +123,10 @@ def age_line(answer: Any) -> tuple[str, bool]:
     if answer.error:
         last = _("Last good data, {age} old").format(age=age(seconds))
         return f":material/history: {last}: {_(answer.error)}", True
-    if answer.stale:
-        return f":material/history: {_('{age} old, refreshing').format(age=age(seconds))}", True
     words = _("{clock}, {age} ago").format(clock=clock(answer.as_of), age=age(seconds))
+    if answer.stale:
+        # A newer answer is on its way and comes with the next drawing: told, not shouted.
+        words = f"{words} · {_('refreshing')}"
     if answer.warnings:
         return f":material/warning: {words}: {answer.warnings[0]}", True
     return words, False

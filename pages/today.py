@@ -61,7 +61,8 @@ def card(name: str, day: date) -> Card:
     met = None
     if kpi.target is not None and one.value is not None:
         met = float(one.value) >= kpi.target if kpi.better == "up" else float(one.value) <= kpi.target
-    shown = one.segments if len(one.segments) else one.history
+    # A copy: the reading is shared by all viewers, the stamp belongs to this drawing.
+    shown = (one.segments if len(one.segments) else one.history).copy(deep=False)
     shown.attrs["answer"] = one.answer
     return Card(
         value=one.value,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import calendar
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -77,12 +77,17 @@ def normal_days(
     holiday itself is compared with the other holidays of the lookback, whatever their weekday, as shops and banks keep
     the same hours on all of them. Fewer than `count` come back when the lookback holds fewer.
     """
+    return list(_normal_days(day, country, lookback_days, count))
+
+
+@lru_cache(maxsize=1024)
+def _normal_days(day: date, country: str, lookback_days: int, count: int) -> tuple[date, ...]:
     if is_holiday(day, country):
         earlier = (day - timedelta(days=back) for back in range(1, lookback_days + 1))
-        return [other for other in earlier if is_holiday(other, country)][:count]
+        return tuple(other for other in earlier if is_holiday(other, country))[:count]
     position = payday_position(day, country)
-    return [
+    return tuple(
         other
         for other in _candidates(day, lookback_days)
         if not is_holiday(other, country) and payday_position(other, country) == position
-    ][:count]
+    )[:count]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 import pandas as pd
 import yaml
+from cachetools import LRUCache
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from queries.calendar import normal_days
@@ -23,7 +25,11 @@ from queries.sources import Answer, answer_of, ledger, metrics
 CATALOGUE = Path(__file__).parent / "catalogue.yaml"
 HISTORY_DAYS = 14
 LEAST_NORMAL_DAYS = 4
+# What nobody would notice, by unit: a band narrower than this counts as this wide, or a KPI that is always zero would
+# lead whenever it is a little more.
+LEAST_HALF_WIDTH = {"count": 1.0, "mxn": 1.0, "share": 0.005, "score": 0.5, "seconds": 0.01}
 State = Literal["good", "bad", "normal", "unknown"]
+T = TypeVar("T")
 
 
 class Text(BaseModel):
@@ -75,10 +81,25 @@ class Kpi(BaseModel):
 @cache
 def catalogue() -> dict[str, Kpi]:
     """All KPIs by name, in the order of the file. Raises ValueError with a sentence when the file is wrong."""
+    return load_catalogue(CATALOGUE)
+
+
+def load_catalogue(path: Path) -> dict[str, Kpi]:
+    """The KPIs that a catalogue file defines. Raises ValueError with a sentence that names the KPI and the place."""
+    try:
+        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}" if mark else ""
+        raise ValueError(f"The catalogue {path.name} is not YAML{where}.") from None
+    if not isinstance(entries, dict) or not entries:
+        raise ValueError(f"The catalogue {path.name} defines no KPI.")
     found = {}
-    for name, entry in yaml.safe_load(CATALOGUE.read_text(encoding="utf-8")).items():
+    for name, entry in entries.items():
+        if not isinstance(entry, dict):
+            raise ValueError(f"The catalogue's KPI {name} has no fields: give it a label, a definition and a query.")
         try:
-            found[name] = Kpi(name=name, **entry)
+            found[name] = Kpi.model_validate({**entry, "name": name})
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "entry"
@@ -93,6 +114,7 @@ class Reading:
     """A KPI on a day against its normal days, all cut at the same local time of day.
 
     `normal` is their median, `low` and `high` their 10th and 90th percentile; NaN where there are fewer than four.
+    `normal_days` are those that have a value, latest first: not the days before the ledger begins.
     `history` has the columns day (datetime64) and value (float64): the last 14 days up to `day`. `value` is exact
     (Decimal) for MXN. `segments` has the columns dimension, segment and value for the day. `metric_value` is what the
     metrics say ('about'), `metric_gap` its relative distance from the ledger's.
@@ -114,14 +136,18 @@ class Reading:
 
     @property
     def distance(self) -> float:
-        """How far the value lies from the middle of the band, in half widths; above 1 it is outside."""
+        """How far the value lies from the middle of the band, in half widths: above 1 it is outside.
+
+        Outside it grows from 1 by the distance to the nearer edge, over the half width or a twentieth of the normal
+        where the band is narrower than that. 0 where there is no band.
+        """
         if self.value is None or math.isnan(self.low):
             return 0.0
         value, half = float(self.value), (self.high - self.low) / 2
         if self.low <= value <= self.high:
             return 0.0 if half == 0 else abs(value - (self.high + self.low) / 2) / half
-        # A band of no width (each normal day the same) still has a size: a twentieth of its value.
-        return abs(value - (self.high + self.low) / 2) / max(half, abs(self.normal) / 20, 1e-9)
+        beyond = value - self.high if value > self.high else self.low - value
+        return 1 + beyond / max(half, abs(self.normal) / 20, LEAST_HALF_WIDTH[self.kpi.unit])
 
 
 @dataclass(frozen=True)
@@ -149,16 +175,36 @@ def _params(day: date, as_of: datetime | None) -> dict[str, Any]:
     return {"day": day, "days": _wanted_days(day), "as_of": as_of}
 
 
-def _frame(kpi: Kpi, day: date, as_of: datetime | None) -> tuple[pd.DataFrame, Answer]:
-    """Rows (day, dimension, segment, numerator, denominator, value) of a KPI for all wanted days."""
+# What was computed from an answer is kept beside it: every viewer of a page needs the same readings, every half minute.
+_computed: LRUCache[tuple[Any, ...], Any] = LRUCache(1024)
+_computed_lock = threading.Lock()
+
+
+def _once(what: str, kpi: Kpi, day: date, as_of: datetime | None, answer: Answer, compute: Callable[[], T]) -> T:
+    """The result for this answer of the source, computed once."""
+    key = (what, kpi.name, day, as_of, answer.as_of)
+    with _computed_lock:
+        if key in _computed:
+            return cast(T, _computed[key])
+    result = compute()
+    with _computed_lock:
+        _computed[key] = result
+    return result
+
+
+def _ask(kpi: Kpi, day: date, as_of: datetime | None) -> pd.DataFrame:
     if kpi.source == "metrics":
         assert kpi.metric
-        raw = metrics(kpi.metric, _params(day, as_of))
-        frame = raw.assign(dimension="all", segment="all", numerator=raw["value"], denominator=1.0)
-        return frame, answer_of(raw)
+        return metrics(kpi.metric, _params(day, as_of))
     assert kpi.query
+    return ledger(kpi.query, _params(day, as_of))
+
+
+def _parts(kpi: Kpi, raw: pd.DataFrame) -> pd.DataFrame:
+    """Rows (day, dimension, segment, numerator, denominator, value) of a KPI for all wanted days."""
+    if kpi.source == "metrics":
+        return raw.assign(dimension="all", segment="all", numerator=raw["value"], denominator=1.0)
     assert kpi.numerator
-    raw = ledger(kpi.query, _params(day, as_of))
     frame = pd.DataFrame(
         {
             "day": raw["day"],
@@ -170,7 +216,7 @@ def _frame(kpi: Kpi, day: date, as_of: datetime | None) -> tuple[pd.DataFrame, A
     )
     # Nothing over nothing is unknown, not zero.
     frame["value"] = frame["numerator"] / frame["denominator"].replace(0.0, np.nan)
-    return frame, answer_of(raw)
+    return frame
 
 
 def reading(name: str, day: date, as_of: datetime | None = None, *, with_metric: bool = True) -> Reading:
@@ -180,20 +226,27 @@ def reading(name: str, day: date, as_of: datetime | None = None, *, with_metric:
     twin that cannot is left out.
     """
     kpi = catalogue()[name]
-    frame, answer = _frame(kpi, day, as_of)
+    raw = _ask(kpi, day, as_of)
+    answer = answer_of(raw)
+    bare = _once("reading", kpi, day, as_of, answer, lambda: _read(kpi, day, raw, answer))
+    metric_value = _metric_twin(kpi, day, as_of) if with_metric else None
+    gap = None
+    if metric_value is not None and bare.value is not None and float(bare.value):
+        gap = metric_value / float(bare.value) - 1
+    return replace(bare, answer=answer, metric_value=metric_value, metric_gap=gap)
+
+
+def _read(kpi: Kpi, day: date, raw: pd.DataFrame, answer: Answer) -> Reading:
+    frame = _parts(kpi, raw)
     totals = frame[frame["dimension"] == "all"].set_index("day")["value"]
     stamp = pd.Timestamp(day)
     normals = normal_days(day)
     band = totals.reindex([pd.Timestamp(other) for other in normals]).dropna()
     enough = len(band) >= LEAST_NORMAL_DAYS
-    normal, low, high = (float(band.quantile(q)) for q in (0.5, 0.1, 0.9)) if enough else (math.nan,) * 3
-    value = _exact(kpi, answer, frame, stamp, day, as_of)
+    normal, low, high = (float(edge) for edge in band.quantile([0.5, 0.1, 0.9])) if enough else (math.nan,) * 3
+    value = _exact(kpi, raw, frame, stamp)
     recent = [stamp - pd.Timedelta(days=back) for back in reversed(range(HISTORY_DAYS))]
-    today = frame[(frame["day"] == stamp) & (frame["dimension"] != "all")]
-    metric_value = _metric_twin(kpi, day, as_of) if with_metric else None
-    gap = None
-    if metric_value is not None and value is not None and float(value):
-        gap = metric_value / float(value) - 1
+    parts = frame[(frame["day"] == stamp) & (frame["dimension"] != "all")]
     return Reading(
         kpi=kpi,
         day=day,
@@ -203,24 +256,19 @@ def reading(name: str, day: date, as_of: datetime | None = None, *, with_metric:
         high=high,
         normal_days=normals,
         history=pd.DataFrame({"day": recent, "value": totals.reindex(recent).to_numpy()}),
-        segments=today[["dimension", "segment", "value"]].reset_index(drop=True),
+        segments=parts[["dimension", "segment", "value"]].reset_index(drop=True),
         state=_state(kpi, value, low, high),
         answer=answer,
-        metric_value=metric_value,
-        metric_gap=gap,
     )
 
 
-def _exact(
-    kpi: Kpi, answer: Answer, frame: pd.DataFrame, stamp: pd.Timestamp, day: date, as_of: datetime | None
-) -> Any:
+def _exact(kpi: Kpi, raw: pd.DataFrame, frame: pd.DataFrame, stamp: pd.Timestamp) -> Any:
     """The day's value: an int for a count, a Decimal for MXN, else a float; None when it is unknown."""
     row = frame[(frame["day"] == stamp) & (frame["dimension"] == "all")]
     if row.empty or math.isnan(row["value"].iloc[0]):
         return None
-    if kpi.unit == "mxn" and kpi.query and kpi.numerator:
-        raw = ledger(kpi.query, _params(day, as_of))
-        return raw[(raw["day"] == stamp) & (raw["dimension"] == "all")][kpi.numerator].iloc[0]
+    if kpi.unit == "mxn" and kpi.source == "ledger":
+        return raw.loc[row.index[0], kpi.numerator]
     value = float(row["value"].iloc[0])
     return int(value) if kpi.unit == "count" and kpi.source == "ledger" else value
 
@@ -249,46 +297,48 @@ def contributions(
 ) -> pd.DataFrame:
     """How much each segment makes up of the change of the total against its normal, for each dimension.
 
-    `frame` has the columns day, dimension, segment, numerator, denominator. A segment's normal is the mean over the
-    normal days (of the pooled numerators and denominators), because only means add up. For a sum the contribution is
-    the segment's own change. For a ratio it is
+    `frame` has the columns day, dimension, segment, numerator, denominator, with the total as dimension `all`. A
+    segment's normal is the mean over the normal days (of the pooled numerators and denominators), because only means
+    add up. For a sum the contribution is the segment's own change. For a ratio it is
 
-        c_s = w1_s (r1_s - R0) - w0_s (r0_s - R0)
+        c_s = w1_s (r1_s - B) - w0_s (r0_s - B)
 
-    with r the segment's ratio, w its share of the denominator, R the total ratio, 0 normal and 1 the day: rate and mix
-    effect in one, by the decomposition of Oaxaca (1973) and Blinder (1973) around the normal total. Within a
-    dimension the contributions add up to R1 - R0 exactly.
+    with r the segment's ratio, w its share of the total denominator, 0 normal and 1 the day. B is the normal total
+    ratio R0: rate and mix effect in one, by the decomposition of Oaxaca (1973) and Blinder (1973) around the normal
+    total. A dimension of causes (the reasons of the rejected, the codes of the failed) leaves out those without a
+    cause; B is then the ratio of what it leaves out: 'had it not been for this cause'. Either way the contributions of
+    a dimension add up to R1 - R0 exactly, a sum's to its change.
 
-    Columns: dimension, segment, contribution, value, normal.
+    Columns: dimension, segment, contribution, value, normal. The contribution is NaN where either total is 0.
     """
-    parts = frame[frame["dimension"] != "all"]
-    now = parts[parts["day"] == day].set_index(["dimension", "segment"])[["numerator", "denominator"]]
-    before = (
-        parts[parts["day"].isin(list(normals))]
-        .groupby(["dimension", "segment"])[["numerator", "denominator"]]
-        .sum()
-        .div(max(len(normals), 1))
-    )
-    both = now.join(before, how="outer", lsuffix="_1", rsuffix="_0").fillna(0.0)
+    measures = ["numerator", "denominator"]
+    today = frame[frame["day"] == day].set_index(["dimension", "segment"])[measures]
+    usual = frame[frame["day"].isin(list(normals))].groupby(["dimension", "segment"])[measures].sum()
+    both = today.join(usual / max(len(normals), 1), how="outer", lsuffix="_1", rsuffix="_0").fillna(0.0)
+    is_total = both.index.get_level_values("dimension") == "all"
+    n1, d1, n0, d0 = both[is_total][["numerator_1", "denominator_1", "numerator_0", "denominator_0"]].sum()
+    both = both[~is_total]
     if both.empty:
         return pd.DataFrame({"dimension": [], "segment": [], "contribution": [], "value": [], "normal": []})
     if not ratio:
         both["contribution"] = both["numerator_1"] - both["numerator_0"]
         both["value"], both["normal"] = both["numerator_1"], both["numerator_0"]
-    else:
-        totals = both.groupby(level="dimension").sum()
-        both = both.join(totals.add_prefix("all_"), on="dimension")
-        rate0 = both["all_numerator_0"] / both["all_denominator_0"].replace(0.0, np.nan)
-        # w (r - R0) = (numerator - R0 * denominator) / total denominator: no division by an empty segment.
-        now_part = (both["numerator_1"] - rate0 * both["denominator_1"]) / both["all_denominator_1"].replace(
-            0.0, np.nan
-        )
-        before_part = (both["numerator_0"] - rate0 * both["denominator_0"]) / both["all_denominator_0"].replace(
-            0.0, np.nan
-        )
-        both["contribution"] = now_part - before_part
-        both["value"] = both["numerator_1"] / both["denominator_1"].replace(0.0, np.nan)
-        both["normal"] = both["numerator_0"] / both["denominator_0"].replace(0.0, np.nan)
+        return both.reset_index()[["dimension", "segment", "contribution", "value", "normal"]]
+    parts = both.groupby(level="dimension").sum()
+    left_out = d1 + d0 - parts["denominator_1"] - parts["denominator_0"]
+    base = (n1 + n0 - parts["numerator_1"] - parts["numerator_0"]) / left_out
+    # Means of whole numbers are not whole: what is left out by rounding is nothing.
+    base = base.where(left_out > 1e-6 * (d1 + d0), n0 / d0 if d0 else np.nan)
+    around = both.index.get_level_values("dimension").map(base).to_numpy(dtype="float64")
+    # w (r - B) = (numerator - B * denominator) / total denominator: no division by an empty segment.
+    both["contribution"] = (
+        (both["numerator_1"] - around * both["denominator_1"]) / d1
+        - (both["numerator_0"] - around * both["denominator_0"]) / d0
+        if d1 and d0
+        else np.nan
+    )
+    both["value"] = both["numerator_1"] / both["denominator_1"].replace(0.0, np.nan)
+    both["normal"] = both["numerator_0"] / both["denominator_0"].replace(0.0, np.nan)
     return both.reset_index()[["dimension", "segment", "contribution", "value", "normal"]]
 
 
@@ -312,13 +362,17 @@ def what_moved(day: date, as_of: datetime | None = None, n: int = 3) -> list[Mov
 
 
 def _movement(one: Reading, as_of: datetime | None) -> Movement:
-    frame, _ = _frame(one.kpi, one.day, as_of)
-    parts = contributions(
-        frame,
-        pd.Timestamp(one.day),
-        [pd.Timestamp(other) for other in one.normal_days],
-        ratio=one.kpi.denominator is not None,
-    ).dropna(subset="contribution")
+    raw = _ask(one.kpi, one.day, as_of)
+
+    def explain() -> pd.DataFrame:
+        return contributions(
+            _parts(one.kpi, raw),
+            pd.Timestamp(one.day),
+            [pd.Timestamp(other) for other in one.normal_days],
+            ratio=one.kpi.denominator is not None,
+        ).dropna(subset="contribution")
+
+    parts = _once("contributions", one.kpi, one.day, as_of, answer_of(raw), explain)
     # Of a segment that pulls the other way nobody asks: only those on the side of the movement.
     side = 1.0 if float(one.value) > one.normal else -1.0
     # A dimension of one segment explains nothing: the part is the whole.

@@ -29,7 +29,7 @@ import altair as alt, pandas as pd, streamlit as st
 frame = pd.DataFrame({"x": range(60), "y": [n % 7 for n in range(60)]})
 st.altair_chart(alt.Chart(frame).mark_line().encode(x="x", y="y"))
 """
-ROUNDS = 7
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "7"))
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 -- title: Disbursed within 48 hours
 -- description: A row is one day and one segment of the credits whose 48 hours since approval ended on it, so that none is
---   still undecided. A credit cancelled before its 48 hours were over owes no disbursement and is left out.
+--   still undecided. A credit cancelled before its 48 hours were over, or at an unknown moment, owes no disbursement and
+--   is left out.
 -- param: day date -- the business day that is looked at
 -- param: days date[] -- all days wanted, :day among them
 -- param: as_of timestamptz = null -- the present moment; null is now
@@ -40,7 +41,8 @@ left join lateral (
     from bi.credits c
     where c.approved_at >= cut.start_at - interval '48 hours' and c.approved_at < cut.end_at - interval '48 hours'
         and not (
-            c.status = 'cancelled' and c.disbursed_at is null and c.closed_at < c.approved_at + interval '48 hours'
+            c.status = 'cancelled' and c.disbursed_at is null
+            and (c.closed_at is null or c.closed_at < c.approved_at + interval '48 hours')
         )
 ) as credit on true
 group by grouping sets ((cut.day), (cut.day, tier))
