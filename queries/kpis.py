@@ -240,8 +240,7 @@ def _read(kpi: Kpi, day: date, raw: pd.DataFrame, answer: Answer) -> Reading:
     frame = _parts(kpi, raw)
     totals = frame[frame["dimension"] == "all"].set_index("day")["value"]
     stamp = pd.Timestamp(day)
-    normals = normal_days(day)
-    band = totals.reindex([pd.Timestamp(other) for other in normals]).dropna()
+    band = _begun(kpi, totals).reindex([pd.Timestamp(other) for other in normal_days(day)]).dropna()
     enough = len(band) >= LEAST_NORMAL_DAYS
     normal, low, high = (float(edge) for edge in band.quantile([0.5, 0.1, 0.9])) if enough else (math.nan,) * 3
     value = _exact(kpi, raw, frame, stamp)
@@ -254,12 +253,24 @@ def _read(kpi: Kpi, day: date, raw: pd.DataFrame, answer: Answer) -> Reading:
         normal=normal,
         low=low,
         high=high,
-        normal_days=normals,
+        normal_days=[other.date() for other in band.index],
         history=pd.DataFrame({"day": recent, "value": totals.reindex(recent).to_numpy()}),
         segments=parts[["dimension", "segment", "value"]].reset_index(drop=True),
         state=_state(kpi, value, low, high),
         answer=answer,
     )
+
+
+def _begun(kpi: Kpi, totals: pd.Series[float]) -> pd.Series[float]:
+    """Totals by day without the zeros of a count before the first day on which there was anything.
+
+    They stand for the time before the ledger begins; a young company would else be compared with nothing and always
+    do well.
+    """
+    if kpi.source == "metrics" or kpi.denominator is not None:
+        return totals
+    begun = totals.index[totals > 0]
+    return totals[totals.index >= begun.min()] if len(begun) else totals.iloc[:0]
 
 
 def _exact(kpi: Kpi, raw: pd.DataFrame, frame: pd.DataFrame, stamp: pd.Timestamp) -> Any:
