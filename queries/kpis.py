@@ -325,7 +325,7 @@ def contributions(
     measures = ["numerator", "denominator"]
     today = frame[frame["day"] == day].set_index(["dimension", "segment"])[measures]
     usual = frame[frame["day"].isin(list(normals))].groupby(["dimension", "segment"])[measures].sum()
-    both = today.join(usual / max(len(normals), 1), how="outer", lsuffix="_1", rsuffix="_0").fillna(0.0)
+    both = today.add_suffix("_1").join((usual / max(len(normals), 1)).add_suffix("_0"), how="outer").fillna(0.0)
     is_total = both.index.get_level_values("dimension") == "all"
     n1, d1, n0, d0 = both[is_total][["numerator_1", "denominator_1", "numerator_0", "denominator_0"]].sum()
     both = both[~is_total]
