@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check format bench lock tools clean-demo clean
+.PHONY: help demo run test check format bench screenshots lock tools clean-demo clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ format: $(VENV)/.ready-dev ## Format the code and mend what the linter can
 
 bench: $(VENV)/.ready-dev tools ## Whole-page times in Chromium, as ratios to a page of one chart
 	$(BIN)/python -m tests.bench
+
+screenshots: $(VENV)/.ready-dev ## The README's pictures, from the dashboard on http://localhost:8501 (or URL=...)
+	@$(BIN)/python -m tests.screenshots $(or $(URL),http://localhost:8501) docs/images
 
 lock: $(VENV)/.ready-dev ## Make requirements.txt and requirements-dev.txt anew from pyproject.toml
 	@$(BIN)/python -m pip install --quiet uv

@@ -308,6 +308,8 @@ class Demo:
             env["MIRADOR_LEDGER_URL"] = ledger.url("mirador_reader")
             if prometheus is not None:
                 env["MIRADOR_PROMETHEUS_URL"] = prometheus.url
+                # The backfilled history has a sample a minute: a rate window must span four of them.
+                env["MIRADOR_SCRAPE_INTERVAL"] = "60"
             if alertmanager is not None:
                 env["MIRADOR_ALERTMANAGER_URL"] = alertmanager.url
             health = f"http://{HOST}:{self.ports['dashboard']}/healthz"
