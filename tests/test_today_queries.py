@@ -37,7 +37,7 @@ COLUMNS = {
         " status closed_at updated_at"
     ),
     "installments": "installment_id credit_id sequence due_date amount_due amount_paid paid_at updated_at",
-    "payments": "payment_id credit_id processed_at amount status method updated_at",
+    "payments": "payment_id credit_id processed_at amount status method failure_code updated_at",
     "hase_scores": "score_id application_id conductor_id score model_version calculated_at",
     "integration_calls": "call_id called_at integration endpoint status duration_ms error_code request_id",
 }
@@ -63,6 +63,7 @@ USUAL: dict[str, Any] = {
     "paid_at": None,
     "amount": Decimal("10.00"),
     "method": "card",
+    "failure_code": None,
     "score": 50,
     "model_version": "v1",
     "integration": "neon",
@@ -196,7 +197,11 @@ def payments(scene: Scene) -> dict:
         return len(good), len(rows), money(one.amount for one in good)
 
     ended = [one for one in scene.rows["payments"] if one.status in {"succeeded", "failed"}]
-    return tally(scene, within(ended, "processed_at"), measure, {"method": lambda one: one.method})
+    parts: Parts = {
+        "method": lambda one: one.method,
+        "failure": lambda one: one.failure_code if one.status == "failed" else ...,
+    }
+    return tally(scene, within(ended, "processed_at"), measure, parts)
 
 
 def scores(scene: Scene) -> dict:
@@ -229,11 +234,16 @@ def disbursed_48h(scene: Scene) -> dict:
 
 
 def integration_calls(scene: Scene) -> dict:
+    def error(one):
+        if one.status == "success":
+            return ...
+        return one.status if one.error_code is None else one.error_code
+
     return tally(
         scene,
         within(scene.rows["integration_calls"], "called_at"),
         lambda rows: (sum(one.status != "success" for one in rows), len(rows)),
-        {"integration": lambda one: one.integration},
+        {"integration": lambda one: one.integration, "error": error},
     )
 
 
@@ -460,6 +470,7 @@ def rows_of(table: str, scene: Scene) -> st.SearchStrategy[list[SimpleNamespace]
                 "amount": AMOUNTS,
                 "status": st.sampled_from(["succeeded", "failed", "pending", "reversed", ""]),
                 "method": st.sampled_from(["card", "spei", "oxxo", "a method nobody knows", ""]),
+                "failure_code": st.sampled_from([None, "insufficient_funds", "expired", ""]),
             }
         case "hase_scores":
             one = {
