@@ -116,8 +116,9 @@ class Reading:
     `normal` is their median, `low` and `high` their 10th and 90th percentile; NaN where there are fewer than four.
     `normal_days` are those that have a value, latest first: not the days before the ledger begins.
     `history` has the columns day (datetime64) and value (float64): the last 14 days up to `day`. `value` is exact
-    (Decimal) for MXN. `segments` has the columns dimension, segment and value for the day. `metric_value` is what the
-    metrics say ('about'), `metric_gap` its relative distance from the ledger's.
+    (Decimal) for MXN. `segments` has the columns dimension, segment and value for the day; of a cause (a reason,
+    an error code) the value is its share of all. `metric_value` is what the metrics say ('about'), `metric_gap` its relative
+    distance from the ledger's.
     """
 
     kpi: Kpi
@@ -216,6 +217,13 @@ def _parts(kpi: Kpi, raw: pd.DataFrame) -> pd.DataFrame:
     )
     # Nothing over nothing is unknown, not zero.
     frame["value"] = frame["numerator"] / frame["denominator"].replace(0.0, np.nan)
+    if kpi.denominator is not None:
+        counted = frame.groupby("dimension")["denominator"].sum()
+        # A dimension that leaves some out names causes: of all who were rejected for a reason none is approved, so
+        # that what tells something is their share of all.
+        causes = frame["dimension"].map(counted < counted.get("all", 0.0)).astype("bool")
+        whole = frame["day"].map(frame[frame["dimension"] == "all"].set_index("day")["denominator"])
+        frame["value"] = frame["value"].where(~causes, frame["denominator"] / whole)
     return frame
 
 
@@ -320,7 +328,8 @@ def contributions(
     cause; B is then the ratio of what it leaves out: 'had it not been for this cause'. Either way the contributions of
     a dimension add up to R1 - R0 exactly, a sum's to its change.
 
-    Columns: dimension, segment, contribution, value, normal. The contribution is NaN where either total is 0.
+    Columns: dimension, segment, contribution, value, normal. The contribution is NaN where either total is 0. The
+    value of a cause is its share of all, as its own ratio is always 0 or 1.
     """
     measures = ["numerator", "denominator"]
     today = frame[frame["day"] == day].set_index(["dimension", "segment"])[measures]
@@ -339,8 +348,10 @@ def contributions(
     left_out = d1 + d0 - parts["denominator_1"] - parts["denominator_0"]
     base = (n1 + n0 - parts["numerator_1"] - parts["numerator_0"]) / left_out
     # Means of whole numbers are not whole: what is left out by rounding is nothing.
-    base = base.where(left_out > 1e-6 * (d1 + d0), n0 / d0 if d0 else np.nan)
-    around = both.index.get_level_values("dimension").map(base).to_numpy(dtype="float64")
+    names_causes = left_out > 1e-6 * (d1 + d0)
+    base = base.where(names_causes, n0 / d0 if d0 else np.nan)
+    dimension = both.index.get_level_values("dimension")
+    around, is_cause = dimension.map(base).to_numpy("float64"), dimension.map(names_causes).to_numpy("bool")
     # w (r - B) = (numerator - B * denominator) / total denominator: no division by an empty segment.
     both["contribution"] = (
         (both["numerator_1"] - around * both["denominator_1"]) / d1
@@ -348,8 +359,10 @@ def contributions(
         if d1 and d0
         else np.nan
     )
-    both["value"] = both["numerator_1"] / both["denominator_1"].replace(0.0, np.nan)
-    both["normal"] = both["numerator_0"] / both["denominator_0"].replace(0.0, np.nan)
+    for column, when, total in (("value", "1", d1), ("normal", "0", d0)):
+        counted = both[f"denominator_{when}"]
+        share = counted / total if total else np.nan
+        both[column] = (both[f"numerator_{when}"] / counted.replace(0.0, np.nan)).where(~is_cause, share)
     return both.reset_index()[["dimension", "segment", "contribution", "value", "normal"]]
 
 

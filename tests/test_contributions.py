@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from queries.kpis import Kpi, Reading, _begun, catalogue, contributions, load_catalogue
+from queries.kpis import Kpi, Reading, _begun, _parts, catalogue, contributions, load_catalogue
 from queries.sources import Answer
 
 DAY = pd.Timestamp("2026-03-10")
@@ -103,6 +103,28 @@ MIX_NOW = [("tier", "AAA", 56, 70), ("tier", "B", 6, 30)]
 def test_a_total_without_parts_explains_nothing():
     made = frame([(DAY, "tier", "AAA", 1, 2)])
     assert contributions(made[made["dimension"] == "all"], DAY, NORMALS, ratio=True).empty
+
+
+def test_a_cause_is_told_by_its_share_of_all_as_its_own_rate_says_nothing():
+    rows = [(day, "tier", "AAA", 60, 100) for day in NORMALS] + [(DAY, "tier", "AAA", 50, 100)]
+    rows += [(day, "reason", "low_score", 0, 40) for day in NORMALS] + [(DAY, "reason", "low_score", 0, 50)]
+    parts = contributions(frame(rows), DAY, NORMALS, ratio=True).set_index("segment")
+    assert parts.loc["low_score", ["value", "normal"]].tolist() == pytest.approx([0.5, 0.4])
+    assert parts.loc["AAA", ["value", "normal"]].tolist() == pytest.approx([0.5, 0.6])
+
+
+def test_the_parts_of_a_reading_tell_a_cause_by_its_share_of_all():
+    raw = pd.DataFrame(
+        [
+            (DAY, "all", "all", 6, 10),
+            (DAY, "tier", "AAA", 6, 8),
+            (DAY, "tier", "(none)", 0, 2),
+            (DAY, "reason", "low_score", 0, 3),
+            (DAY, "reason", "(none)", 0, 1),
+        ],
+        columns=["day", "dimension", "segment", "approved", "decided"],
+    )
+    assert _parts(catalogue()["approval_rate"], raw)["value"].tolist() == pytest.approx([0.6, 0.75, 0, 0.3, 0.1])
 
 
 # Readings ----------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 -- title: Integration calls by day
--- description: A row is one day and one integration: its calls, and those that ended in an error or a time-out.
+-- description: A row is one day and one segment of its integration calls. The segments of the dimension error are the
+--   codes of the calls that did not succeed, or their status where there is no code.
 -- param: day date -- the business day that is looked at
 -- param: days date[] -- all days wanted, :day among them
 -- param: as_of timestamptz = null -- the present moment; null is now
@@ -29,16 +30,21 @@ cut as (
 )
 select
     cut.day,
-    case when grouping(integration) = 0 then 'integration' else 'all' end as dimension,
-    case when grouping(integration) = 0 then integration else 'all' end as segment,
+    case when grouping(integration) = 0 then 'integration' when grouping(error) = 0 then 'error' else 'all' end
+        as dimension,
+    case when grouping(integration) = 0 then integration when grouping(error) = 0 then error else 'all' end as segment,
     count(*) filter (where status <> 'success') as failed,
     count(status) as calls
 from cut
 left join lateral (
-    select k.integration, k.status
+    select
+        k.integration,
+        k.status,
+        case when k.status <> 'success' then coalesce(k.error_code, k.status) end as error
     from bi.integration_calls k
     where k.called_at >= cut.start_at and k.called_at < cut.end_at
 ) as call on true
-group by grouping sets ((cut.day), (cut.day, integration))
-having grouping(integration) = 1 or count(status) > 0
+group by grouping sets ((cut.day), (cut.day, integration), (cut.day, error))
+having (grouping(integration) = 1 and grouping(error) = 1)
+    or (count(status) > 0 and (grouping(error) = 1 or error is not null))
 order by cut.day, dimension, segment

@@ -1,5 +1,6 @@
 -- title: Payment attempts by day
--- description: A row is one day and one segment of the attempts that ended on it, well or not.
+-- description: A row is one day and one segment of the attempts that ended on it, well or not. The segments of
+--   the dimension failure are the codes of those that failed.
 -- param: day date -- the business day that is looked at
 -- param: days date[] -- all days wanted, :day among them
 -- param: as_of timestamptz = null -- the present moment; null is now
@@ -30,17 +31,23 @@ cut as (
 )
 select
     cut.day,
-    case when grouping(method) = 0 then 'method' else 'all' end as dimension,
-    case when grouping(method) = 0 then coalesce(method, '(none)') else 'all' end as segment,
+    case when grouping(method) = 0 then 'method' when grouping(failure) = 0 then 'failure' else 'all' end as dimension,
+    case when grouping(method) = 0 then coalesce(method, '(none)') when grouping(failure) = 0 then failure else 'all' end
+        as segment,
     count(*) filter (where status = 'succeeded') as succeeded,
     count(status) as attempts,
     coalesce(sum(payment.amount) filter (where status = 'succeeded'), 0) as amount
 from cut
 left join lateral (
-    select p.method, p.status, p.amount
+    select
+        p.method,
+        p.status,
+        p.amount,
+        case when p.status = 'failed' then coalesce(p.failure_code, '(none)') end as failure
     from bi.payments p
     where p.processed_at >= cut.start_at and p.processed_at < cut.end_at and p.status in ('succeeded', 'failed')
 ) as payment on true
-group by grouping sets ((cut.day), (cut.day, method))
-having grouping(method) = 1 or count(status) > 0
+group by grouping sets ((cut.day), (cut.day, method), (cut.day, failure))
+having (grouping(method) = 1 and grouping(failure) = 1)
+    or (count(status) > 0 and (grouping(failure) = 1 or failure is not null))
 order by cut.day, dimension, segment
