@@ -14,6 +14,8 @@ from datetime import date, datetime, timedelta
 from functools import cache
 from zoneinfo import ZoneInfo
 
+import holidays
+
 TIMEZONE = ZoneInfo("America/Mexico_City")
 
 # --- how much happens -------------------------------------------------------------------------------------------------
@@ -32,17 +34,52 @@ WEEKDAYS = (1.16, 1.10, 1.06, 1.02, 1.04, 0.88, 0.58)
 MONTHS = (1.08, 0.98, 1.0, 0.97, 1.02, 1.0, 0.98, 1.03, 0.99, 1.02, 1.05, 0.90)
 
 
+@cache
+def _holidays(year: int) -> frozenset[date]:
+    return frozenset(holidays.country_holidays("MX", years=year))
+
+
+def is_holiday(day: date) -> bool:
+    """Whether the day is a public holiday in Mexico."""
+    return day in _holidays(day.year)
+
+
+@cache
+def paydays(year: int, month: int) -> tuple[date, date]:
+    """The two paydays (quincena) of a month: its 15th and its last day, or the working day before."""
+    found = []
+    for number in (15, calendar.monthrange(year, month)[1]):
+        day = date(year, month, number)
+        while day.weekday() >= 5 or is_holiday(day):
+            day -= timedelta(days=1)
+        found.append(day)
+    return found[0], found[1]
+
+
+def days_since_payday(day: date) -> int:
+    """Days since the last payday; 0 on the day itself."""
+    before = day.replace(day=1) - timedelta(days=1)
+    past = (*paydays(before.year, before.month), *paydays(day.year, day.month))
+    return (day - max(one for one in past if one <= day)).days
+
+
+def days_to_payday(day: date) -> int:
+    """Days until the next payday; 0 on the day itself."""
+    after = day.replace(day=28) + timedelta(days=4)
+    coming = (*paydays(day.year, day.month), *paydays(after.year, after.month))
+    return (min(one for one in coming if one >= day) - day).days
+
+
 def is_near_payday(day: date) -> bool:
-    """Whether drivers have just been paid: the 15th and the last day of the month, and the day after each."""
-    last = calendar.monthrange(day.year, day.month)[1]
-    return day.day in {1, 15, 16, last}
+    """Whether drivers have just been paid: a payday and the two days after it."""
+    return days_since_payday(day) <= 2
 
 
 def day_factor(day: date) -> float:
     """How busy a day is against the average day: week, year, payday and the holidays on which nobody works."""
-    if (day.month, day.day) in {(1, 1), (12, 25), (9, 16), (5, 1)}:
+    if is_holiday(day):
         return 0.25
-    return WEEKDAYS[day.weekday()] * MONTHS[day.month - 1] * (1.18 if is_near_payday(day) else 0.97)
+    return WEEKDAYS[day.weekday()] * MONTHS[day.month - 1] * (1.18 if is_near_payday(day) else 0.96)
 
 
 def growth(day: date, today: date) -> float:
@@ -90,6 +127,11 @@ def tier_of(score: int) -> str:
 
 METHODS = ("card", "oxxo", "spei")
 METHOD_SHARES = (0.34, 0.41, 0.25)
+# Who has just been paid pays early: the share of the payments of the third to fifth day after a payday that come in the
+# three days of the payday instead, and the share of late payments of the two days before that wait for it.
+PAYDAY_EARLY_SHARE, PAYDAY_WAIT_SHARE = 0.30, 0.5
+# Charged twice by mistake: the second charge is refunded within two days, and never counts as paid.
+REFUNDED_SHARE = 0.003
 DECLINE_SHARE = {"card": 0.085, "oxxo": 0.022, "spei": 0.012}
 FAILURE_CODES = {
     "card": ("insufficient_funds", "card_declined", "card_expired", "suspected_fraud"),
@@ -97,6 +139,16 @@ FAILURE_CODES = {
     "spei": ("account_not_found", "bank_unavailable"),
 }
 GATEWAY_FAILURE = "gateway_error"
+
+
+def payday_pull(day: date) -> float:
+    """How many payments a day has against the same day without paydays: what the shares above add up to."""
+    if is_near_payday(day):
+        return 1 + PAYDAY_EARLY_SHARE * 0.9
+    if days_since_payday(day) <= 5:
+        return 1 - PAYDAY_EARLY_SHARE * 0.9
+    return 1.0
+
 
 # --- the outside services ---------------------------------------------------------------------------------------------
 

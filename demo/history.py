@@ -28,6 +28,7 @@ DAYS = 730
 # rare, because what they leave unpaid counts as late for ever.
 CHARGE_OFF_SHARE = 0.003
 DAY, HOUR, MINUTE, SECOND = 86_400_000_000, 3_600_000_000, 60_000_000, 1_000_000
+REFUND_BOUND = 2 * DAY
 NAT = np.iinfo(np.int64).min
 
 Array = np.ndarray[Any, Any]
@@ -318,7 +319,7 @@ class _Maker:
         credit: Array = np.repeat(owners, k)
         sequence: Array = np.tile(np.arange(1, k + 1), len(owners))
         rate = np.array([company.TIER_RATE[t] for t in company.TIERS])[c["tier"][owners]]
-        total = (c["principal"][owners] * (1 + rate)).astype(np.int64)
+        total = np.rint(c["principal"][owners] * (1 + rate)).astype(np.int64)
         each = total // k
         due: Array = np.repeat(each, k)
         due[k - 1 :: k] = total - each * (k - 1)
@@ -336,16 +337,17 @@ class _Maker:
             np.where(severity < 0.965, rng.uniform(6, 32, len(credit)), rng.uniform(30, 105, len(credit))),
         )  # fmt: skip
         delay = np.where(is_late, np.maximum(np.rint(delay), 1), -np.minimum(rng.geometric(0.55, len(credit)) - 1, 3))
+        pay_day: Array = self._drawn_to_payday(due_day + delay.astype(np.int64), is_late)
         # Nobody pays before the money came.
-        pay_day: Array = np.maximum(
-            due_day + delay.astype(np.int64), np.repeat(self._day_of(c["disbursed"])[owners] + 1, k)
-        )
+        pay_day = np.maximum(pay_day, np.repeat(self._day_of(c["disbursed"])[owners] + 1, k))
         defaulted = rng.random(len(owners)) < CHARGE_OFF_SHARE * np.exp(-0.9 * c["quality"][owners])
         default_from = np.where(defaulted, rng.integers(4, k - 8, len(owners)), k + 1)
         dead: Array = sequence > np.repeat(default_from, k)
         first_dead_day = self._day_of(c["disbursed"])[owners] + 7 * (default_from + 1)
         charge_off_day = first_dead_day + 90
         off = defaulted & (self.midnights[np.minimum(charge_off_day, len(self.midnights) - 1)] <= self.until)
+        # Nothing is collected on what is written off.
+        pay_day = np.where(np.repeat(off, k), np.minimum(pay_day, np.repeat(charge_off_day - 1, k)), pay_day)
         kept = ~(np.repeat(off, k) & (due_day > np.repeat(charge_off_day, k)))
         credit, sequence, due, due_day, pay_day, dead = (
             x[kept] for x in (credit, sequence, due, due_day, pay_day, dead)
@@ -369,6 +371,8 @@ class _Maker:
             early, paid_moment[early] - rng.integers(DAY, 4 * DAY, len(early)), first_part[early], method
         )
         payments = {name: np.concatenate([payments[name], first[name]]) for name in payments}
+        twice = self._charged_twice(payments)
+        payments = {name: np.concatenate([payments[name], twice[name]]) for name in payments}
         # Nothing is paid before the money came, and nothing has happened after now.
         known = (payments["at"] <= self.until) & (payments["at"] > c["disbursed"][credit[payments["installment"]]])
         payments = {name: values[known] for name, values in payments.items()}
@@ -430,6 +434,28 @@ class _Maker:
             "code": np.concatenate([np.full(len(at), -1), code]),
         }
 
+    def _drawn_to_payday(self, pay_day: Array, late: Array) -> Array:
+        """The days of paying, drawn to the quincena: some pay early while they have money, late ones wait for it."""
+        days = [self.first + timedelta(days=n) for n in range(len(self.midnights))]
+        here = np.clip(pay_day, 0, len(days) - 1)
+        since = np.array([company.days_since_payday(day) for day in days])[here]
+        ahead = np.array([company.days_to_payday(day) for day in days])[here]
+        dice = self.rng.random(len(pay_day))
+        early = ~late & (since >= 3) & (since <= 5) & (dice < company.PAYDAY_EARLY_SHARE)
+        waits = late & (ahead >= 1) & (ahead <= 2) & (dice < company.PAYDAY_WAIT_SHARE)
+        within = self.rng.integers(0, 3, len(pay_day))
+        return pay_day - np.where(early, since - within, 0) + np.where(waits, ahead, 0)
+
+    def _charged_twice(self, payments: dict[str, Array]) -> dict[str, Array]:
+        """A second charge minutes after a few of the successful ones, refunded by now."""
+        rng = self.rng
+        chosen = rng.random(len(payments["at"])) < company.REFUNDED_SHARE
+        which = np.flatnonzero(chosen & (payments["status"] == 0) & (payments["at"] <= self.until - REFUND_BOUND))
+        twice = {name: values[which] for name, values in payments.items()}
+        twice["at"] = twice["at"] + rng.integers(20 * SECOND, 10 * MINUTE, len(which))
+        twice["status"] = np.full(len(which), 2)
+        return twice
+
     def _settle(self, payments: dict[str, Array], credit: Array) -> None:
         """Ask Conekta for each payment. Where the call fails the payment fails, and is tried again an hour later."""
         at, status = payments["at"], payments["status"]
@@ -440,7 +466,7 @@ class _Maker:
         status[lost] = 1
         payments["code"][lost] = 12
         # A declined payment is an answer: the call itself went well.
-        outcome = np.where((status == 1) & (payments["code"] != 12), 0, outcome)
+        outcome = np.where((status != 0) & (payments["code"] != 12), 0, outcome)
         retried = {name: values[again] for name, values in payments.items()}
         retried["at"] = retried["at"] + (HOUR * (1 - 0.1 * self.rng.random(len(again)))).astype(np.int64)
         retried["status"] = np.zeros(len(again), dtype=np.int64)
@@ -481,17 +507,18 @@ class _Maker:
         # Four places for each method, then the code of a call that itself failed: the codes of `_attempts`.
         places = [(*company.FAILURE_CODES[method], *[""] * 4)[:4] for method in company.METHODS]
         codes = (*(code for four in places for code in four), company.GATEWAY_FAILURE)
+        refunded_after = self.rng.integers(HOUR, REFUND_BOUND - 10 * MINUTE, len(p["at"]))
         return {
             "payment_id": pa.array(np.arange(1, len(p["at"]) + 1)),
             "credit_id": _ids("C", p["credit"] + 1),
             "installment_id": pa.array(p["installment"] + 1),
             "processed_at": _times(p["at"]),
             "amount": _money(p["amount"]),
-            "status": _choices(p["status"], ("succeeded", "failed")),
+            "status": _choices(p["status"], ("succeeded", "failed", "refunded")),
             "method": _choices(p["method"], company.METHODS),
             "failure_code": _choices(np.maximum(p["code"], 0), codes, p["code"] < 0),
             "integration_call_id": pa.array(p["call"]),
-            "updated_at": _times(p["at"]),
+            "updated_at": _times(p["at"] + np.where(p["status"] == 2, refunded_after, 0)),
         }
 
     # -- integration calls --
