@@ -116,9 +116,9 @@ class Reading:
     `normal` is their median, `low` and `high` their 10th and 90th percentile; NaN where there are fewer than four.
     `normal_days` are those that have a value, latest first: not the days before the ledger begins.
     `history` has the columns day (datetime64) and value (float64): the last 14 days up to `day`. `value` is exact
-    (Decimal) for MXN. `segments` has the columns dimension, segment and value for the day; of a cause (a reason,
-    an error code) the value is its share of all. `metric_value` is what the metrics say ('about'), `metric_gap` its relative
-    distance from the ledger's.
+    (Decimal) for MXN. `segments` has the columns dimension, segment and value for the day; of a cause (a reason, an
+    error code) the value is its share of all. `metric_value` is what the metrics say ('about'), `metric_gap` its
+    relative distance from the ledger's.
     """
 
     kpi: Kpi

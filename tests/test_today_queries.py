@@ -565,6 +565,24 @@ def test_an_empty_ledger_gives_zeros_for_each_day_and_no_segments(ledger, name):
     assert all(value == 0 for values in found.values() for value in values)
 
 
+@pytest.mark.parametrize("name", [name for name in REFERENCES if name != "integrations"])
+def test_a_day_that_is_asked_for_twice_counts_once(ledger, name):
+    day, moment = date(2026, 3, 2), midnight(date(2026, 3, 2)) + HOUR
+    rows = {
+        "applications": [row(application_id="a", submitted_at=moment, decided_at=moment)],
+        "credits": [row(credit_id="k", approved_at=moment - timedelta(days=2), disbursed_at=moment)],
+        "installments": [row(installment_id=1, due_date=date(2026, 3, 1))],
+        "payments": [row(payment_id=1, processed_at=moment, status="succeeded")],
+        "hase_scores": [row(score_id=1, calculated_at=moment)],
+        "integration_calls": [row(call_id=1, called_at=moment, status="error")],
+    }
+    once = Scene(day, (day,), moment + HOUR, rows)
+    ledger.fill(rows)
+    answer = ledger.ask(name, once)
+    assert answer == ledger.ask(name, Scene(day, (day, day), moment + HOUR, rows)) == REFERENCES[name](once)
+    assert any(any(values) for values in answer.values())
+
+
 @pytest.mark.parametrize("name", KEYS)
 def test_an_empty_ledger_gives_no_quarters_and_no_integrations(ledger, name):
     assert asked(ledger, name, whole(MONDAY, TUESDAY)) == {}

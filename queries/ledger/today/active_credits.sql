@@ -25,7 +25,7 @@ cut as (
         wanted.day,
         wanted.day::timestamp at time zone :timezone as start_at,
         (wanted.day::timestamp + elapsed.time_of_day) at time zone :timezone as end_at
-    from unnest(cast(:days as date[])) as wanted (day), elapsed
+    from (select distinct unnest(cast(:days as date[])) as day) as wanted, elapsed
 ),
 numbered as (
     select cut.day, row_number() over (order by end_at) as number from cut

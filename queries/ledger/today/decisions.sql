@@ -26,7 +26,7 @@ cut as (
         wanted.day,
         wanted.day::timestamp at time zone :timezone as start_at,
         (wanted.day::timestamp + elapsed.time_of_day) at time zone :timezone as end_at
-    from unnest(cast(:days as date[])) as wanted (day), elapsed
+    from (select distinct unnest(cast(:days as date[])) as day) as wanted, elapsed
 )
 select
     cut.day,

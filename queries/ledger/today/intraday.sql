@@ -18,7 +18,7 @@ with span as (
         least(
             (wanted.day + 1)::timestamp at time zone :timezone, coalesce(cast(:as_of as timestamptz), now())
         ) as end_at
-    from unnest(cast(:days as date[])) as wanted (day)
+    from (select distinct unnest(cast(:days as date[])) as day) as wanted
 ),
 happened as (
     select span.day, a.submitted_at as at, 1 as applications, 0 as approved, 0 as credits, 0::numeric as amount, 0 as succeeded
