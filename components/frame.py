@@ -70,11 +70,15 @@ def stop_if_left() -> None:
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture with the data behind it: `chart` is what is drawn, `data` what the menu shows and hands out."""
+    """A picture with the data behind it: `chart` is what is drawn, `data` what the menu shows and hands out.
+
+    `drawn`: the panel has drawn itself, and the data is for its menu and its age alone.
+    """
 
     chart: Any
     data: pd.DataFrame
     alt: str = ""
+    drawn: bool = False
 
 
 def answer_of(data: Any) -> Any:
@@ -132,12 +136,16 @@ def age_line(answer: Any) -> tuple[str, bool]:
     return words, False
 
 
-def menu(title: str, figure: Figure, *, key: str, definition: str | None = None) -> None:
-    """The small menu of a picture: query as run, data, downloads, definition. Its contents are made when it opens."""
-    answer = answer_of(figure)
-    popover = st.popover("", type="tertiary", key=f"{key}:menu", on_change="rerun", help=_("Query and data"))
+def menu(head: Any, *, key: str) -> Any:
+    """The small menu of a picture, in its head. What is in it is made when it opens: see `fill_menu`."""
+    return head.popover("", type="tertiary", key=f"{key}:menu", on_change="rerun", help=_("Query and data"))
+
+
+def fill_menu(popover: Any, title: str, figure: Figure, *, key: str, definition: str | None = None) -> None:
+    """Query as run, data, downloads and definition, when the menu is open."""
     if not popover.open:
         return
+    answer = answer_of(figure)
     with popover:
         st.markdown(f"**{title}**")
         if definition:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pandas as pd
 import streamlit as st
 
-from components.frame import Figure, age_line, guarded, menu, refresh_seconds
+from components.frame import Figure, age_line, fill_menu, guarded, menu, refresh_seconds
 from components.i18n import _, duration, is_unknown, money, number, percent, quantity, short_money
 
 State = Literal["good", "bad", "normal", "unknown"]
@@ -56,15 +56,14 @@ def kpi_card(label: str, make: Callable[[], Card], *, key: str, page: str | None
                 head.page_link(page, label=label, width="stretch")
             else:
                 head.markdown(f"**{label}**", width="stretch")
-            corner = head.container(width="content")
+            popover = menu(head, key=f"kpi:{key}")
 
             def draw() -> str:
                 with st.skeleton(height=112):
                     card = make()
                     facts = _draw(label, card)
                 figure = Figure(None, card.data)
-                with corner:
-                    menu(label, figure, key=f"kpi:{key}", definition=card.definition)
+                fill_menu(popover, label, figure, key=f"kpi:{key}", definition=card.definition)
                 answer = card.data.attrs.get("answer")
                 words, urgent = age_line(answer) if answer is not None else ("", False)
                 # One element for all lines: a card is drawn by five messages, not by eight.

@@ -5,8 +5,8 @@
         return line(ledger("approval_rate_by_tier", filters), x="day", y="approval_rate", unit="share")
 
 The decorated function is drawn where it stands, in a parallel fragment behind a skeleton, and again every `refresh`
-seconds (default: what `set_refresh` was told). It returns a `Figure`, a frame (shown as a table), or nothing when it
-has drawn itself.
+seconds (default: what `set_refresh` was told). It returns a `Figure` or a frame (shown as a table); a panel
+that has drawn itself gives a `Figure` with `drawn`, so that its data keeps its menu and its age.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from components.frame import Figure, age_line, answer_of, guarded, menu, refresh_seconds, unstamped
+from components.frame import Figure, age_line, answer_of, fill_menu, guarded, menu, refresh_seconds, unstamped
 from components.i18n import _
 
 
@@ -39,7 +39,7 @@ def panel(
                     horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", wrap=False
                 )
                 head.markdown(f"**{title}**", help=help, width="content")
-                corner = head.container(width="content")
+                popover = menu(head, key=name)
 
                 def draw() -> str:
                     with st.skeleton(height=height):
@@ -47,8 +47,7 @@ def panel(
                         outcome = _picture(figure, title, height, name)
                     answer = answer_of(figure) if figure else None
                     if figure is not None:
-                        with corner:
-                            menu(title, figure, key=name, definition=help)
+                        fill_menu(popover, title, figure, key=name, definition=help)
                     if answer is None:
                         return outcome
                     words, urgent = age_line(answer)
@@ -71,7 +70,7 @@ def _as_figure(made: Any, title: str) -> Figure | None:
 
 
 def _picture(figure: Figure | None, title: str, height: int, name: str) -> str:
-    if figure is None:
+    if figure is None or figure.drawn:
         return "ok"
     if figure.chart is not None:
         st.altair_chart(figure.chart, key=f"{name}:chart", alt=figure.alt or title)

@@ -110,6 +110,28 @@ def sentence(moved: Movement) -> str:
     )
 
 
+def movements(found: list[Movement]) -> pd.DataFrame:
+    """What moved as a table, with the stamp of its oldest answer."""
+    frame = pd.DataFrame(
+        [
+            {
+                "kpi": one.reading.kpi.name,
+                "value": one.reading.value,
+                "normal": one.reading.normal,
+                "low": one.reading.low,
+                "high": one.reading.high,
+                "dimension": one.dimension,
+                "segment": one.segment,
+                "contribution": one.contribution,
+            }
+            for one in found
+        ]
+    )
+    answers = [one.reading.answer for one in found] or [queries.reading("applications", day, with_metric=False).answer]
+    frame.attrs["answer"] = min(answers, key=lambda answer: answer.as_of)
+    return frame
+
+
 def _plain(value: float, unit: str) -> str:
     return number(value, 1) if unit == "count" and not float(value).is_integer() else quantity(value, unit)
 
@@ -191,12 +213,13 @@ with moved:
             "mean of the normal days."
         ),
     )
-    def what_moved() -> None:
+    def what_moved() -> Figure:
         found = queries.what_moved(day)
         if not found:
             st.markdown(f":green[:material/check_circle:] {_('Every KPI is within its normal band.')}")
         for one in found:
             st.markdown(sentence(one))
+        return Figure(None, movements(found), drawn=True)
 
 
 @panel(
@@ -204,10 +227,11 @@ with moved:
     height=96,
     help=_("The last hour of each integration, from the ledger's calls: failed ended in an error or a time-out."),
 )
-def integrations() -> None:
+def integrations() -> Figure:
     frame = queries.ledger("today/integrations", {"day": day})
     if frame.empty:
         st.caption(_("No integration was called in the last seven days."))
     with st.grid(4, min_column_width=210):
         for row in frame.itertuples():
             st.markdown(_integration(row))
+    return Figure(None, frame, drawn=True)
