@@ -40,6 +40,8 @@ DIMENSIONS = {
     "bucket": _("days late"),
     "integration": _("integration"),
     "model": _("model"),
+    "failure": _("failure"),
+    "error": _("error"),
 }
 
 
