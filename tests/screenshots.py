@@ -1,4 +1,5 @@
-"""`python -m tests.screenshots URL [FOLDER]`: the pages of a running dashboard as PNG, in each state a designer asks for.
+"""`python -m tests.screenshots URL [FOLDER]`: the pages of a running dashboard as PNG, in each look.
+
 
 The README's pictures are made by it (`docs/images`), so they show what runs.
 """

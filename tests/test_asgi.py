@@ -279,7 +279,7 @@ def test_a_page_that_fails_shows_a_sentence_and_is_logged_and_counted_without_it
     assert 'mirador_script_errors_total{type="ValueError"} 1.0' in requests.get(bare.url + "/metrics", timeout=10).text
 
 
-def test_it_ends_within_five_seconds_with_open_browsers_and_hung_sources(
+def test_it_ends_within_ten_seconds_with_open_browsers_and_hung_sources(
     tmp_path: Path, ledger_url: LedgerUrl, postgres: servers.Postgres
 ):
     env = {"MIRADOR_LEDGER_URL": ledger_url.reader, "MIRADOR_QUERY_TIMEOUT": "60"}
@@ -298,7 +298,7 @@ def test_it_ends_within_five_seconds_with_open_browsers_and_hung_sources(
             os.kill(dashboard.process.pid, signal.SIGTERM)
             code = dashboard.process.process.wait(10)
             took = time.monotonic() - start
-    assert took < 5
+    assert took < 10
     assert code == 0
 
 
