@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 DAYS = 730
 # A credit that is charged off owes about 90 days of installments; the rest of its plan is withdrawn. Charge-offs are
 # rare, because what they leave unpaid counts as late for ever.
-CHARGE_OFF_SHARE = 0.003
+CHARGE_OFF_SHARE = 0.002
 DAY, HOUR, MINUTE, SECOND = 86_400_000_000, 3_600_000_000, 60_000_000, 1_000_000
 REFUND_BOUND = 2 * DAY
 NAT = np.iinfo(np.int64).min
