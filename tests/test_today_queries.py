@@ -642,6 +642,48 @@ def test_other_days_are_cut_at_the_time_of_day_that_it_is_now(ledger):
     assert found[MONDAY, "all", "all"] == found[TUESDAY, "all", "all"] == (2,)
 
 
+@pytest.mark.parametrize(
+    ("name", "table", "moment", "status"),
+    [
+        ("applications", "applications", "submitted_at", "approved"),
+        ("decisions", "applications", "decided_at", "approved"),
+        ("disbursements", "credits", "disbursed_at", "active"),
+        ("active_credits", "credits", "disbursed_at", "active"),
+        ("payments", "payments", "processed_at", "succeeded"),
+        ("scores", "hase_scores", "calculated_at", ""),
+        ("integration_calls", "integration_calls", "called_at", "error"),
+    ],
+)
+def test_what_happens_at_the_moment_of_the_cut_is_not_yet_counted(ledger, name, table, moment, status):
+    cut = midnight(MONDAY) + 12 * HOUR
+    for step, count in ((timedelta(0), 0), (-TICK, 1)):
+        made = row(**{"submitted_at": LONG_AGO, "status": status, moment: cut + step})
+        assert asked(ledger, name, Scene(MONDAY, (MONDAY,), cut, {table: [made]}))[MONDAY, "all", "all"][0] == count
+
+
+def test_a_credit_closed_at_the_moment_of_the_cut_is_still_active_and_one_closed_before_is_not(ledger):
+    end = midnight(TUESDAY)
+    for step, count in ((timedelta(0), 1), (-TICK, 0)):
+        rows = [row(disbursed_at=LONG_AGO, closed_at=end + step)]
+        assert asked(ledger, "active_credits", whole(MONDAY, credits=rows))[MONDAY, "all", "all"][0] == count
+
+
+def test_an_integration_tells_its_last_hour_its_day_and_its_last_failure(ledger):
+    now = midnight(MONDAY) + 12 * HOUR
+    rows = [
+        row(called_at=now - timedelta(minutes=number), status="success", duration_ms=100) for number in range(1, 10)
+    ]
+    rows += [
+        row(called_at=now - HOUR, status="timeout", duration_ms=1100),
+        row(called_at=now - 2 * HOUR, status="error", error_code="E1", duration_ms=9000),
+        row(called_at=midnight(MONDAY) - TICK, status="error", error_code="E0", duration_ms=9000),
+        row(called_at=now, status="error", error_code="not yet", duration_ms=9000),
+    ]
+    found = asked(ledger, "integrations", Scene(MONDAY, (MONDAY,), now, {"integration_calls": rows}))
+    # Of ten durations the 95th percentile lies at place 8.55 of 0 to 9: 100 + 0.55 * 1000.
+    assert found == {("neon",): (10, 1, 650.0, 11, 2, now - timedelta(minutes=1), now - HOUR, "timeout")}
+
+
 def test_money_adds_up_to_the_centavo_where_floats_do_not(ledger):
     noon = midnight(MONDAY) + 12 * HOUR
     rows = [row(disbursed_at=noon, principal=Decimal("0.10")) for _ in range(3)]
