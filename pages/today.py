@@ -15,6 +15,7 @@ from components import (
     Figure,
     _,
     band,
+    bar,
     choice_filter,
     clock,
     day_filter,
@@ -30,8 +31,12 @@ from components import (
     quantity,
     when,
 )
-from queries import Movement
+from queries import Movement, Reading
 
+ORDER = {
+    name: place
+    for place, name in enumerate(("AAA", "AA", "A", "B", "C", "1-7", "8-15", "16-30", "31-60", "61-90", "90+"))
+}
 CURVES = ("applications", "credits_disbursed", "disbursed_mxn")
 DIMENSIONS = {
     "tier": _("tier"),
@@ -71,7 +76,7 @@ def card(name: str, day: date) -> Card:
         unit=kpi.unit,
         state=one.state,
         data=shown,
-        definition=kpi.definition.in_language(language()),
+        definition=definition(one),
         normal=one.normal,
         low=one.low,
         high=one.high,
@@ -81,6 +86,15 @@ def card(name: str, day: date) -> Card:
         metric_value=one.metric_value,
         metric_gap=one.metric_gap,
     )
+
+
+def definition(one: Reading) -> str:
+    """The KPI's definition, and where it was cut when two sources are compared."""
+    words = one.kpi.definition.in_language(language())
+    if one.metric_value is None:
+        return words
+    cut = _("at {clock}").format(clock=clock(one.metric_cut)) if one.metric_cut else _("at the end of the day")
+    return f"{words} " + _("The metrics are an estimate; both are cut {cut}.").format(cut=cut)
 
 
 def sentence(moved: Movement) -> str:
@@ -110,6 +124,16 @@ def sentence(moved: Movement) -> str:
         value=_plain(moved.segment_value, unit),
         normal=_plain(moved.segment_normal, unit),
     )
+
+
+def parts(name: str, dimension: str, title: str) -> Figure:
+    """A KPI of the day by one dimension, as bars."""
+    one = queries.reading(name, day, with_metric=False)
+    shown = one.segments[one.segments["dimension"] == dimension][["segment", "value"]].reset_index(drop=True)
+    # The scale's own order (strong to weak, early to late); names that nobody foresaw stand at the end.
+    shown = shown.sort_values("segment", key=lambda names: names.map(lambda name: ORDER.get(name, len(ORDER))))
+    shown.attrs["answer"] = one.answer
+    return bar(shown, x="segment", y="value", unit=one.kpi.unit, title=title, color="segment", height=200)
 
 
 def movements(found: list[Movement]) -> pd.DataFrame:
@@ -222,6 +246,30 @@ with moved:
         for one in found:
             st.markdown(sentence(one))
         return Figure(None, movements(found), drawn=True)
+
+
+tiers, buckets = st.columns(2)
+
+with tiers:
+
+    @panel(
+        _("Active credits by tier"),
+        height=200,
+        help=queries.catalogue()["active_credits"].definition.in_language(language()),
+    )
+    def active_credits_by_tier() -> Figure:
+        return parts("active_credits", "tier", _("Active credits by tier"))
+
+
+with buckets:
+
+    @panel(
+        _("Late installments by days past due"),
+        height=200,
+        help=queries.catalogue()["late_installments"].definition.in_language(language()),
+    )
+    def late_installments_by_bucket() -> Figure:
+        return parts("late_installments", "bucket", _("Late installments by days past due"))
 
 
 @panel(

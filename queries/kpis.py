@@ -25,6 +25,8 @@ from queries.sources import Answer, answer_of, ledger, metrics
 CATALOGUE = Path(__file__).parent / "catalogue.yaml"
 HISTORY_DAYS = 14
 LEAST_NORMAL_DAYS = 4
+# The longest that a ledger's number waits for what the metrics say of it.
+TWIN_SECONDS = 0.3
 # What nobody would notice, by unit: a band narrower than this counts as this wide, or a KPI that is always zero would
 # lead whenever it is a little more.
 LEAST_HALF_WIDTH = {"count": 1.0, "mxn": 1.0, "share": 0.005, "score": 0.5, "seconds": 0.01}
@@ -134,6 +136,7 @@ class Reading:
     answer: Answer
     metric_value: float | None = None
     metric_gap: float | None = None
+    metric_cut: datetime | None = None
 
     @property
     def distance(self) -> float:
@@ -237,11 +240,12 @@ def reading(name: str, day: date, as_of: datetime | None = None, *, with_metric:
     raw = _ask(kpi, day, as_of)
     answer = answer_of(raw)
     bare = _once("reading", kpi, day, as_of, answer, lambda: _read(kpi, day, raw, answer))
-    metric_value = _metric_twin(kpi, day, as_of) if with_metric else None
+    cut = as_of or _common_cut(answer, day)
+    metric_value = _metric_twin(kpi, day, cut) if with_metric else None
     gap = None
     if metric_value is not None and bare.value is not None and float(bare.value):
         gap = metric_value / float(bare.value) - 1
-    return replace(bare, answer=answer, metric_value=metric_value, metric_gap=gap)
+    return replace(bare, answer=answer, metric_value=metric_value, metric_gap=gap, metric_cut=cut)
 
 
 def _read(kpi: Kpi, day: date, raw: pd.DataFrame, answer: Answer) -> Reading:
@@ -300,11 +304,17 @@ def _state(kpi: Kpi, value: Any, low: float, high: float) -> State:
     return "good" if (float(value) > high) == (kpi.better == "up") else "bad"
 
 
-def _metric_twin(kpi: Kpi, day: date, as_of: datetime | None) -> float | None:
+def _common_cut(answer: Answer, day: date) -> datetime | None:
+    """Where ledger and metrics are both cut: the ledger's last whole minute; None for a day that is over."""
+    return None if answer.as_of.date() > day else answer.as_of.replace(second=0, microsecond=0)
+
+
+def _metric_twin(kpi: Kpi, day: date, cut: datetime | None) -> float | None:
     if kpi.source != "ledger" or kpi.metric is None:
         return None
     try:
-        frame = metrics(kpi.metric, {"days": (day,), "day": day, "as_of": as_of})
+        # The ledger's number must not wait for the metrics: what is late is there at the next drawing.
+        frame = metrics(kpi.metric, {"days": (day,), "day": day, "as_of": cut}, deadline=TWIN_SECONDS)
     except SourceError:
         return None
     values = frame["value"].dropna()

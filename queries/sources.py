@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -132,7 +132,7 @@ class _House:
             raise SourceError(f"No {what} is configured: set {variable}.", kind="not_configured", source=source)
         return client
 
-    def ask(self, query: Query, params: Mapping[str, Any]) -> pd.DataFrame:
+    def ask(self, query: Query, params: Mapping[str, Any], deadline: float | None = None) -> pd.DataFrame:
         client = self.client(query.source)
         bound = query.bind(params, {"timezone": self.sources.timezone})
 
@@ -147,7 +147,7 @@ class _House:
             ttl=min(query.ttl, self.sources.fresh_for),
             grace=self.sources.grace,
             # Room for a place in the pool, a connection and the query itself: the source's own bounds come first.
-            deadline=self.sources.query_timeout + self.sources.connect_timeout + 1,
+            deadline=deadline or self.sources.query_timeout + self.sources.connect_timeout + 1,
             while_waiting=self.while_waiting,
         )
         return self._stamped(query, bound, kept)
@@ -212,23 +212,25 @@ def _connected() -> _House:
     return _house
 
 
-def ledger(name: str, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
+def ledger(name: str, params: Mapping[str, Any] | None = None, *, deadline: float | None = None) -> pd.DataFrame:
     """Answer of the ledger query `name` (a path below queries/ledger, without .sql).
 
     The frame has the columns that the query's head declares: integer -> Int64, numeric -> Decimal (money to the
     centavo), double -> float64, date -> datetime64 at midnight without zone, timestamptz -> configured zone.
-    `frame.attrs["answer"]` is its `Answer`. Raises SourceError.
+    `frame.attrs["answer"]` is its `Answer`. `deadline` bounds this caller's wait in seconds; by default the bounds of
+    the source do. Raises SourceError.
     """
-    return _connected().ask(find_query("ledger", name), params or {})
+    return _connected().ask(find_query("ledger", name), params or {}, deadline)
 
 
-def metrics(name: str, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
+def metrics(name: str, params: Mapping[str, Any] | None = None, *, deadline: float | None = None) -> pd.DataFrame:
     """Answer of the PromQL query `name` (a path below queries/metrics, without .promql).
 
     Columns: the labels as text, `value` as float64, and `time` (configured zone) for a range query or `day`
-    (datetime64 at midnight) for a days query. `frame.attrs["answer"]` is its `Answer`. Raises SourceError.
+    (datetime64 at midnight) for a days query. `frame.attrs["answer"]` is its `Answer`. `deadline` as for `ledger`.
+    Raises SourceError.
     """
-    return _connected().ask(find_query("metrics", name), params or {})
+    return _connected().ask(find_query("metrics", name), params or {}, deadline)
 
 
 def answer_of(frame: pd.DataFrame) -> Answer:
@@ -267,8 +269,3 @@ def counts() -> Counter[tuple[str, str]]:
 def timezone() -> ZoneInfo:
     """The zone whose days are business days."""
     return _connected().zone
-
-
-def common_watermark(frames: list[pd.DataFrame], lag: timedelta = timedelta(0)) -> datetime:
-    """The latest moment up to which all of the frames know: a ratio of two sources is cut there."""
-    return min(answer_of(frame).as_of for frame in frames) - lag

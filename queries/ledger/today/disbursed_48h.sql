@@ -4,7 +4,7 @@
 --   is left out.
 -- param: day date -- the business day that is looked at
 -- param: days date[] -- all days wanted, :day among them
--- param: as_of timestamptz = null -- the present moment; null is now
+-- param: as_of timestamptz = null -- the present moment; null is the last whole minute
 -- param: timezone text = $timezone -- the zone whose days are business days
 -- column: day date -- business day, cut at the same time of day as :day
 -- column: dimension text -- all, or what the segment is a part of
@@ -16,7 +16,8 @@ with elapsed as (
     -- How much of :day is over, by its own clock: every other day is cut at the same time of day.
     select greatest(
         least(
-            coalesce(cast(:as_of as timestamptz), now()) at time zone :timezone - cast(:day as date)::timestamp,
+            coalesce(cast(:as_of as timestamptz), date_trunc('minute', now())) at time zone :timezone
+                - cast(:day as date)::timestamp,
             interval '1 day'
         ),
         interval '0'

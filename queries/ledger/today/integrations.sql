@@ -2,7 +2,7 @@
 -- description: A row is one integration: its last hour before the cut and its day so far, from the ledger's calls. An
 --   integration that was called in the week before, and not today, is shown with zero calls.
 -- param: day date -- the business day that is looked at
--- param: as_of timestamptz = null -- the present moment; null is now
+-- param: as_of timestamptz = null -- the present moment; null is the last whole minute
 -- param: timezone text = $timezone -- the zone whose days are business days
 -- column: integration text -- its name
 -- column: calls_hour integer [count] -- calls in the last hour
@@ -18,7 +18,8 @@ with bounds as (
     select
         cast(:day as date)::timestamp at time zone :timezone as start_at,
         least(
-            coalesce(cast(:as_of as timestamptz), now()), (cast(:day as date) + 1)::timestamp at time zone :timezone
+            coalesce(cast(:as_of as timestamptz), date_trunc('minute', now())),
+            (cast(:day as date) + 1)::timestamp at time zone :timezone
         ) as end_at
 ),
 recent as (

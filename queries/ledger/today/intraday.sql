@@ -1,7 +1,7 @@
 -- title: The day in quarters of an hour
 -- description: A row is one day and one quarter of an hour in which something happened.
 -- param: days date[] -- all days wanted
--- param: as_of timestamptz = null -- the present moment; null is now
+-- param: as_of timestamptz = null -- the present moment; null is the last whole minute
 -- param: timezone text = $timezone -- the zone whose days are business days
 -- column: day date -- business day
 -- column: minute integer [min] -- minutes since local midnight at which the quarter begins
@@ -16,7 +16,8 @@ with span as (
         wanted.day,
         wanted.day::timestamp at time zone :timezone as start_at,
         least(
-            (wanted.day + 1)::timestamp at time zone :timezone, coalesce(cast(:as_of as timestamptz), now())
+            (wanted.day + 1)::timestamp at time zone :timezone,
+            coalesce(cast(:as_of as timestamptz), date_trunc('minute', now()))
         ) as end_at
     from (select distinct unnest(cast(:days as date[])) as day) as wanted
 ),
