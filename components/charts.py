@@ -12,7 +12,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from components.frame import Figure, is_dark
+from components.frame import Figure, is_dark, unstamped
 from components.i18n import _, d3_locale
 
 ACCENT, ACCENT_ON_DARK = "#0b7a75", "#3fb8ae"
@@ -98,7 +98,7 @@ def band(
     # The label is part of the data, for a legend that also reads out.
     names = {"day": _("This day"), "normal": _("Normal day"), "band": _("8 of 10 normal days")}
     fields = [x, y, "normal", "low", "high"]
-    table = data[fields].assign(_day=names["day"], _normal=names["normal"], _band=names["band"])
+    table = unstamped(data)[fields].assign(_day=names["day"], _normal=names["normal"], _band=names["band"])
     colour = alt.Scale(domain=list(names.values()), range=[accent(), GREY, "#59616c" if is_dark() else "#b9c0c8"])
     legend = alt.Legend(
         orient="top", title=None, symbolType="square", symbolOpacity=1, symbolStrokeWidth=0, labelLimit=260
@@ -147,7 +147,7 @@ def line(
         encoding["tooltip"].append(alt.Tooltip(f"{color}:N"))
     else:
         encoding["color"] = alt.value(accent())
-    return _finish(alt.Chart(data).mark_line(strokeWidth=2).encode(**encoding), data, title, height)
+    return _finish(alt.Chart(unstamped(data)).mark_line(strokeWidth=2).encode(**encoding), data, title, height)
 
 
 def bar(
@@ -173,4 +173,4 @@ def bar(
         if color
         else alt.value(accent()),
     }
-    return _finish(alt.Chart(data).mark_bar(cornerRadiusEnd=2).encode(**encoding), data, title, height)
+    return _finish(alt.Chart(unstamped(data)).mark_bar(cornerRadiusEnd=2).encode(**encoding), data, title, height)

@@ -94,19 +94,27 @@ def _draw(label: str, card: Card) -> str:
 
 
 def _delta(card: Card) -> tuple[str | None, str]:
-    """The distance from the normal: in points for a share, else in per cent."""
+    """The distance from the normal: in points for a share, in its own unit for a score, else in per cent."""
     if is_unknown(card.value) or math.isnan(card.normal):
         return None, "off"
     change = float(card.value) - card.normal
-    arrow = "up" if change > 0 else "down" if change < 0 else "off"
-    sign = "+" if change > 0 else ""
     if card.unit == "share":
-        return f"{sign}{number(change * 100, 1)} {_('pp')}", arrow
-    if card.unit == "score":
-        return f"{sign}{number(change, 1)}", arrow
-    if card.normal == 0:
-        return f"{sign}{quantity(change, card.unit, short=True)}", arrow
-    return f"{sign}{percent(change / abs(card.normal), 0)}", arrow
+        words = f"{number(_rounded(change * 100, 1), 1)} {_('pp')}"
+    elif card.unit == "score":
+        words = number(_rounded(change, 1), 1)
+    elif card.normal == 0:
+        words = quantity(change, card.unit, short=True)
+    else:
+        words = percent(_rounded(change / abs(card.normal), 2), 0)
+    # What rounds to nothing has no direction: "-0 %" would be neither a change nor none.
+    if not any(digit in words for digit in "123456789"):
+        return words, "off"
+    return f"{'+' if change > 0 else ''}{words}", "up" if change > 0 else "down"
+
+
+def _rounded(value: float, digits: int) -> float:
+    """Rounded, and never a negative zero."""
+    return round(value, digits) + 0.0
 
 
 def _facts(card: Card) -> list[str]:
