@@ -339,10 +339,6 @@ class Postgres(_Context):
         # sockaddr_un holds 104 bytes on macOS, 108 on Linux, with the file name and a closing zero.
         return self.data_dir if len(str(self.data_dir / ".s.PGSQL.65535.lock")) < 100 else None
 
-    def pids(self) -> list[int]:
-        """The postmaster and all that it has forked: to stop (SIGSTOP) the whole server in a test."""
-        return [self.pid, *(child.pid for child in psutil.Process(self.pid).children(recursive=True))]
-
     def url(self, role: str = "postgres", database: str = "postgres", *, driver: str = "psycopg") -> str:
         """The SQLAlchemy URL of a role; `driver=""` for a plain `postgresql://` one."""
         scheme = f"postgresql+{driver}" if driver else "postgresql"

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DRAWN = """() => {
     const app = document.querySelector('[data-testid="stApp"]');
     if (!app || app.dataset.testScriptState !== 'notRunning') return false;
-    if (document.querySelector('[data-testid="stSkeleton"], [data-testid="stAppSkeleton"]')) return false;
+    if (document.querySelector('[data-testid^="stSkeleton"], [data-testid="stAppSkeleton"]')) return false;
     const charts = [...document.querySelectorAll('[data-testid="stVegaLiteChart"]')];
     if (charts.some((chart) => !chart.querySelector('canvas, svg'))) return false;
     if (!document.querySelector('[data-testid="stMain"] [data-testid="stElementContainer"]')) return false;

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
 from sqlalchemy import create_engine
 
 from demo import servers
@@ -31,6 +33,24 @@ class Stage:
         if self.prometheus is not None:
             env["MIRADOR_PROMETHEUS_URL"] = self.prometheus.url
         return env
+
+
+@contextlib.contextmanager
+def held(pid: int) -> Iterator[None]:
+    """A server and all that it has forked held still (SIGSTOP) until the block ends: it refuses and answers nothing."""
+    parent = psutil.Process(pid)
+    parent.suspend()
+    # The parent forks no more; a child that ends by itself meanwhile is no failure.
+    family = [parent, *parent.children(recursive=True)]
+    try:
+        for process in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.suspend()
+        yield
+    finally:
+        for process in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGCONT)
 
 
 @contextlib.contextmanager

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
-import signal
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -13,17 +12,29 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, WebSocket
+from sqlalchemy import create_engine, text
 
 from queries.calendar import business_day
 from tests.dashboard import Dashboard, Viewer, chromium, chromium_path, serve, viewer
-from tests.stage import Stage, stage
+from tests.stage import Stage, held, stage
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(chromium_path() is None, reason="No Chromium on this machine"),
 ]
 KPIS = 12
+
+
+@contextlib.contextmanager
+def locked(owner_url: str) -> Iterator[None]:
+    """A ledger that takes every question and answers none, until the block ends: its tables are locked."""
+    engine = create_engine(owner_url)
+    with engine.begin() as owner:
+        owner.execute(text("lock table bi.applications, bi.credits, bi.installments, bi.payments, bi.hase_scores"))
+        owner.execute(text("lock table bi.integration_calls"))
+        yield
+    engine.dispose()
 
 
 @pytest.fixture(scope="module")
@@ -87,16 +98,10 @@ def test_a_link_reopens_the_day_that_its_sender_saw(dashboard, window, browser):
     day = (datetime.fromisoformat(today()) - timedelta(days=7)).date().isoformat()
     field = window.page.locator('[data-testid="stDateInput"]')
     field.locator('[data-type="year"]').click()
-    # Each part moves on to the next when it is full.
+    # Each part moves on to the next when it is full; the day is chosen when the field is left.
     window.page.keyboard.type(day.replace("-", ""), delay=40)
-    window.page.wait_for_timeout(300)
-    window.page.keyboard.press("Enter")
-    window.page.wait_for_timeout(500)
-    window.page.keyboard.press("Escape")
-    until = time.monotonic() + 10
-    while f"day={day}" not in window.page.url:
-        assert time.monotonic() < until, window.page.url
-        time.sleep(0.1)
+    window.page.locator("h1").first.click()
+    window.page.wait_for_url(f"**/?day={day}", timeout=20_000)
     window.wait_for_text("día completo")
     window.drawn()
     seen = window.page.locator('[data-testid="stMetricValue"]').all_inner_texts()
@@ -167,7 +172,7 @@ def test_the_page_refreshes_itself_without_flicker(restless, window):
         window.seen = {skeletons: 0, gone: 0};
         new MutationObserver((changes) => changes.forEach((change) => {
             change.addedNodes.forEach((node) => {
-                if (node.querySelector?.('[data-testid="stSkeleton"]')) window.seen.skeletons += 1;
+                if (node.querySelector?.('[data-testid^="stSkeleton"]')) window.seen.skeletons += 1;
             });
             change.removedNodes.forEach((node) => {
                 if (node.querySelector?.('[data-testid="stMetric"]')) window.seen.gone += 1;
@@ -189,18 +194,13 @@ def test_the_page_refreshes_itself_without_flicker(restless, window):
 def test_a_source_that_stops_leaves_the_page_and_its_last_data_and_recovers(restless, company, window, source):
     """SIGSTOP under the open page: the last good numbers stay, with age and reason; then all is fresh again."""
     window.open(restless.url)
-    pids = company.postgres.pids() if source == "ledger" else [company.prometheus.pid]
+    server = company.postgres if source == "ledger" else company.prometheus
     numbers = window.page.locator('[data-testid="stMetricValue"]').all_inner_texts()
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
+    with held(server.pid):
         window.wait_for_text("Últimos datos buenos", timeout=40)
         assert window.page.locator('[data-testid="stMetric"]').count() == KPIS
         assert window.page.locator('[data-testid="stMetricValue"]').all_inner_texts() == numbers
         window.assert_clean()
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
     until = time.monotonic() + 40
     while "Últimos datos buenos" in window.text():
         assert time.monotonic() < until, "the page did not recover"
@@ -209,39 +209,39 @@ def test_a_source_that_stops_leaves_the_page_and_its_last_data_and_recovers(rest
 
 
 def test_a_page_whose_source_hangs_is_left_at_once(company, server_dir, browser):
-    """A cold page waits for a stopped ledger with a bound of 25 s; the next page does not wait for it."""
+    """A cold page waits up to 25 s for a locked ledger; the server begins the next page within a tenth of a second."""
     env = {**company.env, "MIRADOR_QUERY_TIMEOUT": "25"}
-    with serve(server_dir, env) as slow, viewer(browser) as window:
+    sent: list[float] = []
+    answered: list[float] = []
+
+    def listen(socket: WebSocket) -> None:
+        socket.on("framesent", lambda _: sent.append(time.monotonic()))
+        socket.on("framereceived", lambda _: answered.append(time.monotonic()))
+
+    with locked(company.postgres.url()), serve(server_dir, env) as slow, viewer(browser) as window:
+        window.page.on("websocket", listen)
         window.open(f"{slow.url}/catalogue")
-        pids = company.postgres.pids()
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
-        try:
+        took = []
+        for _ in range(3):
             window.page.get_by_role("link", name="Hoy").click()
-            window.page.wait_for_selector('[data-testid="stSkeleton"]', timeout=15_000)
-            time.sleep(1)
-            began = time.monotonic()
+            window.page.wait_for_selector('[data-testid^="stSkeleton"]', timeout=15_000)
+            window.page.wait_for_timeout(700)
+            sent.clear()
+            answered.clear()
             window.page.get_by_role("link", name="Catálogo").click()
             window.page.get_by_text("approval_rate").first.wait_for(timeout=10_000)
-            # The browser's own time to draw the page is in it: the server's part is measured in the next test.
-            assert time.monotonic() - began < 3
-        finally:
-            for pid in pids:
-                os.kill(pid, signal.SIGCONT)
+            took.append(min(moment for moment in answered if moment > sent[0]) - sent[0])
+    # The least of three: on two cores the browser's own work falls into the measure.
+    assert min(took) < 0.1, took
 
 
 def test_the_health_of_the_process_does_not_hang_on_its_sources(dashboard, company):
-    for pid in company.postgres.pids():
-        os.kill(pid, signal.SIGSTOP)
-    try:
+    with held(company.postgres.pid):
         began = time.monotonic()
         assert dashboard.get("/healthz")[0] == 200
         assert time.monotonic() - began < 1
         dashboard.get("/readyz")
         assert time.monotonic() - began < 5
-    finally:
-        for pid in company.postgres.pids():
-            os.kill(pid, signal.SIGCONT)
 
 
 def test_the_metrics_carry_the_exact_kpis_of_the_ledger(dashboard):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from app.settings import Settings
 from demo import servers
 from queries.library import Query
 from tests.conftest import LedgerUrl
+from tests.stage import held
 
 SECRET = "correct-horse-battery"
 
@@ -138,13 +138,10 @@ def test_freshness_is_told(ledger_url: LedgerUrl, changed: str, level: str, word
 
 
 def test_a_stopped_server_costs_seconds_and_no_more(postgres: servers.Postgres, ledger_url: LedgerUrl):
-    os.kill(postgres.pid, signal.SIGSTOP)
-    try:
+    with held(postgres.pid):
         start = time.monotonic()
         findings = look(ledger_url=ledger_url.reader)
         took = time.monotonic() - start
-    finally:
-        os.kill(postgres.pid, signal.SIGCONT)
     assert "in time" in said(findings, "ledger", "missing")
     assert took < 8
 

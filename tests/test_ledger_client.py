@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +16,7 @@ import queries
 from demo.servers import free_port
 from queries import SourceError, Sources, sources
 from queries.library import Column, Param, Query
+from tests.stage import held
 
 
 def question(name: str, sql: str, params=(), columns=(), ttl: float = 60) -> Query:
@@ -178,18 +177,12 @@ def test_a_server_that_is_stopped_ends_the_wait_on_this_side_and_recovers(postgr
     """SIGSTOP: TCP still acknowledges, statement_timeout never fires; the client's own bound must."""
     query = question("stopped", "select 1 as n", ttl=0)
     ask(query)
-    pids = postgres.pids()
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
+    with held(postgres.pid):
         start = time.monotonic()
         with pytest.raises(SourceError) as told:
             ask(question("stopped cold", "select 2 as n"))
         assert told.value.kind in {"timeout", "down"}
         assert time.monotonic() - start < 8
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
     until = time.monotonic() + 10
     while time.monotonic() < until:
         frame = ask(query)
