@@ -17,6 +17,7 @@ from typing import Any
 
 import streamlit as st
 from babel import dates, numbers
+from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from streamlit.runtime.scriptrunner import get_script_run_ctx
@@ -50,13 +51,21 @@ def language() -> str:
 
 @cache
 def _translations(code: str) -> gettext.NullTranslations:
-    """The catalogue of a language, compiled in memory: no compiled file can be older than its source."""
-    source = CATALOGUES / code / "LC_MESSAGES" / "mirador.po"
-    if not source.exists():
-        return gettext.NullTranslations()
+    """The catalogues of a language, compiled in memory: no compiled file can be older than its source.
+
+    One file a page or a part of the house; the same text means the same in all of them.
+    """
+    merged = Catalog(locale=LOCALES[code])
+    for source in sorted((CATALOGUES / code / "LC_MESSAGES").glob("*.po")):
+        with source.open("rb") as file:
+            part = read_po(file, locale=LOCALES[code])
+        # The first file's head says how plurals are counted; it is the same in all.
+        merged.mime_headers = part.mime_headers
+        for message in part:
+            if message.id:
+                merged[message.id] = message
     compiled = io.BytesIO()
-    with source.open("rb") as file:
-        write_mo(compiled, read_po(file, locale=LOCALES[code]))
+    write_mo(compiled, merged)
     compiled.seek(0)
     return gettext.GNUTranslations(compiled)
 
