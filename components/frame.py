@@ -72,13 +72,16 @@ def stop_if_left() -> None:
 class Figure:
     """A picture with the data behind it: `chart` is what is drawn, `data` what the menu shows and hands out.
 
-    `drawn`: the panel has drawn itself, and the data is for its menu and its age alone.
+    `drawn`: the panel has drawn itself, and the data is for its menu and its age alone. `drill`: how a click on a mark
+    finds the rows behind it; the chart then has a selection named `pick`. `columns`: the configuration of a table.
     """
 
     chart: Any
     data: pd.DataFrame
     alt: str = ""
     drawn: bool = False
+    drill: Any = None
+    columns: Any = None
 
 
 def answer_of(data: Any) -> Any:
