@@ -133,7 +133,7 @@ def age_line(answer: Any) -> tuple[str, bool]:
     words = _("{clock}, {age} ago").format(clock=clock(answer.as_of), age=age(seconds))
     if answer.stale:
         # A newer answer is on its way and comes with the next drawing: told, not shouted.
-        words = f"{words} · {_('refreshing')}"
+        words = f":material/sync: {words}"
     if answer.warnings:
         return f":material/warning: {words}: {answer.warnings[0]}", True
     return words, False

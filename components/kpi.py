@@ -50,7 +50,7 @@ def kpi_card(label: str, make: Callable[[], Card], *, key: str, page: str | None
     def body() -> None:
         with st.container(border=True, height="stretch", gap="xsmall", key=f"kpi-{key}"):
             head = st.container(
-                horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", gap=None
+                horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", gap=None, wrap=False
             )
             if page:
                 head.page_link(page, label=label, width="stretch")
