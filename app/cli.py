@@ -129,7 +129,7 @@ def _query(options: argparse.Namespace, settings: Settings) -> int:
     params = _params(query, options.param)
     connect(settings)
     try:
-        ask = queries.ledger if query.source == "ledger" else queries.metrics
+        ask = {"ledger": queries.ledger, "metrics": queries.metrics, "state": queries.state}[query.source]
         frame = ask(query.name, params)
     finally:
         queries.disconnect()

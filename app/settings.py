@@ -378,6 +378,7 @@ def sources_of(settings: Settings) -> queries.Sources:
     return queries.Sources(
         ledger_url=settings.ledger_url.get_secret_value() if settings.ledger_url else None,
         prometheus=prometheus,
+        state_url=settings.state_url.get_secret_value() if settings.state_url else None,
         timezone=settings.timezone,
         scrape_interval=settings.scrape_interval,
         query_timeout=settings.query_timeout,

@@ -10,6 +10,7 @@ ever becomes a query.
 
 from queries.calendar import business_day, normal_days
 from queries.errors import SourceError
+from queries.events import events
 from queries.kpis import Kpi, Movement, Reading, catalogue, intraday, reading, what_moved
 from queries.library import Column, Param, Query, find_query, load_queries
 from queries.sources import (
@@ -24,6 +25,7 @@ from queries.sources import (
     metrics,
     probe,
     source_states,
+    state,
     timezone,
 )
 
@@ -44,6 +46,7 @@ __all__ = [
     "connect",
     "counts",
     "disconnect",
+    "events",
     "find_query",
     "intraday",
     "ledger",
@@ -53,6 +56,7 @@ __all__ = [
     "probe",
     "reading",
     "source_states",
+    "state",
     "timezone",
     "what_moved",
 ]

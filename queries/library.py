@@ -1,6 +1,7 @@
 """The query files: what stands in a head, how it is read, how parameters are checked.
 
-A query is one file below `queries/ledger` (SQL) or `queries/metrics` (PromQL). Its comment head says what it is:
+A query is one file below `queries/ledger` or `queries/state` (SQL) or `queries/metrics` (PromQL). Its comment head says
+what it is:
 
     -- title: Decisions by day
     -- description: A row is one day and one segment.
@@ -29,9 +30,9 @@ from typing import Any, Literal, cast
 from queries.errors import SourceError
 
 ROOT = Path(__file__).parent
-Source = Literal["ledger", "metrics"]
+Source = Literal["ledger", "metrics", "state"]
 MetricKind = Literal["instant", "range", "days"]
-_SUFFIX: dict[Source, str] = {"ledger": ".sql", "metrics": ".promql"}
+_SUFFIX: dict[Source, str] = {"ledger": ".sql", "metrics": ".promql", "state": ".sql"}
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from queries.errors import SourceError
 from queries.ledger_client import LedgerClient
 from queries.library import Column, Query, Source, find_query
 from queries.metrics_client import MetricsClient
+from queries.state_client import StateClient
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Sources:
 
     ledger_url: str | None = field(default=None, repr=False)
     prometheus: Prometheus | None = None
+    state_url: str | None = field(default=None, repr=False)
     timezone: str = "America/Mexico_City"
     scrape_interval: float = 15.0
     query_timeout: float = 10.0
@@ -45,6 +47,9 @@ class Sources:
     fresh_for: float = 3600.0
     ledger_connections: int = 6
     prometheus_connections: int = 8
+    state_connections: int = 2
+    # What lies in the state database explains pages and makes none: nobody waits long for it.
+    state_timeout: float = 2.0
 
 
 @dataclass(frozen=True)
@@ -95,10 +100,16 @@ class _House:
         self.zone = ZoneInfo(sources.timezone)
         self.while_waiting = while_waiting
         self.cache = AnswerCache(
-            {"ledger": sources.ledger_connections, "metrics": sources.prometheus_connections}, size_of=_size
+            {
+                "ledger": sources.ledger_connections,
+                "metrics": sources.prometheus_connections,
+                "state": sources.state_connections,
+            },
+            size_of=_size,
         )
         self.ledger: LedgerClient | None = None
         self.metrics: MetricsClient | None = None
+        self.state: StateClient | None = None
         if sources.ledger_url:
             self.ledger = LedgerClient(
                 sources.ledger_url,
@@ -121,14 +132,23 @@ class _House:
                 connect_timeout=sources.connect_timeout,
             )
 
-    def client(self, source: Source) -> LedgerClient | MetricsClient:
-        client = self.ledger if source == "ledger" else self.metrics
-        if client is None:
-            variable, what = (
-                ("MIRADOR_LEDGER_URL", "ledger")
-                if source == "ledger"
-                else ("MIRADOR_PROMETHEUS_URL", "Prometheus server")
+        if sources.state_url:
+            self.state = StateClient(
+                sources.state_url,
+                zone=self.zone,
+                connections=sources.state_connections,
+                query_timeout=min(sources.state_timeout, sources.query_timeout),
+                connect_timeout=sources.connect_timeout,
             )
+
+    def client(self, source: Source) -> LedgerClient | MetricsClient | StateClient:
+        client = {"ledger": self.ledger, "metrics": self.metrics, "state": self.state}[source]
+        if client is None:
+            variable, what = {
+                "ledger": ("MIRADOR_LEDGER_URL", "ledger"),
+                "metrics": ("MIRADOR_PROMETHEUS_URL", "Prometheus server"),
+                "state": ("MIRADOR_STATE_URL", "state database"),
+            }[source]
             raise SourceError(f"No {what} is configured: set {variable}.", kind="not_configured", source=source)
         return client
 
@@ -174,7 +194,7 @@ class _House:
 
     def close(self) -> None:
         self.cache.close()
-        for client in (self.ledger, self.metrics):
+        for client in (self.ledger, self.metrics, self.state):
             if client is not None:
                 client.close()
 
@@ -233,6 +253,15 @@ def metrics(name: str, params: Mapping[str, Any] | None = None, *, deadline: flo
     return _connected().ask(find_query("metrics", name), params or {}, deadline)
 
 
+def state(name: str, params: Mapping[str, Any] | None = None, *, deadline: float | None = None) -> pd.DataFrame:
+    """Answer of the query `name` to Mirador's own database (a path below queries/state, without .sql).
+
+    Columns as for `ledger`; a short deadline of its own, for no page hangs on what lies here. Raises SourceError.
+    """
+    house = _connected()
+    return house.ask(find_query("state", name), params or {}, deadline or house.sources.state_timeout)
+
+
 def answer_of(frame: pd.DataFrame) -> Answer:
     """The stamp of a frame that `ledger` or `metrics` gave."""
     answer = frame.attrs["answer"]
@@ -243,7 +272,7 @@ def answer_of(frame: pd.DataFrame) -> Answer:
 def source_states() -> dict[str, SourceState]:
     """What the last questions told of each configured source; a source that is not configured is left out."""
     house = _connected()
-    configured = {"ledger": house.ledger, "metrics": house.metrics}
+    configured = {"ledger": house.ledger, "metrics": house.metrics, "state": house.state}
     return {name: state for name, state in house.cache.states.items() if configured[name] is not None}
 
 
