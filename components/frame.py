@@ -72,8 +72,12 @@ def stop_if_left() -> None:
 class Figure:
     """A picture with the data behind it: `chart` is what is drawn, `data` what the menu shows and hands out.
 
-    `drawn`: the panel has drawn itself, and the data is for its menu and its age alone. `drill`: how a click on a mark
-    finds the rows behind it; the chart then has a selection named `pick`. `columns`: the configuration of a table.
+    `drawn`: the panel has drawn itself, and the data is for its menu and its age alone. `columns`: the configuration of
+    a table. `drill`: how a click on a mark finds the rows behind it. The chart then has a point selection named `pick`
+    over the one text field `mark`, and `marks` holds the drawn marks with the same texts in its column `mark` beside
+    all columns of the data (sums where days were gathered into bins, with `bin_first` and `bin_last`, both inclusive):
+    what was clicked is `marks[marks["mark"] == picked]`. The texts say what a mark stands for, so that they mean the
+    same when the data was refreshed in between.
     """
 
     chart: Any
@@ -81,6 +85,7 @@ class Figure:
     alt: str = ""
     drawn: bool = False
     drill: Any = None
+    marks: pd.DataFrame | None = None
     columns: Any = None
 
 
