@@ -8,6 +8,7 @@ What a picture needs to know of its data (query as run, age, failure) it reads f
 """
 
 from components.charts import band, bar, line
+from components.drill import Drill
 from components.filters import Filters, choice_filter, day_filter, filter_bar
 from components.frame import Figure, on_drawn, on_failure, sentence_of, set_refresh, stop_if_left
 from components.i18n import (
@@ -32,6 +33,7 @@ from components.panel import panel
 
 __all__ = [
     "Card",
+    "Drill",
     "Figure",
     "Filters",
     "_",

@@ -10,6 +10,12 @@ what it is:
     -- column: approved integer [count] -- applications approved
     -- ttl: 60
 
+A query that lists rows (below `ledger/rows`) says by which column a row is known, and by which the list may be sorted
+(the first by default; a column that can be null says so as in SQL):
+
+    -- key: credit_id
+    -- sort: approved_at desc, disbursed_at desc nulls last
+
 PromQL heads are the same behind `#`. The head is the only place where a query is described: the panel's menu, the
 shell and the catalogue read it from here.
 """
@@ -57,8 +63,20 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Sort:
+    """A column that a list of rows may be sorted by; `nullable` ones have their nulls last in both directions."""
+
+    column: str
+    descending: bool = False
+    nullable: bool = False
+
+
+@dataclass(frozen=True)
 class Query:
-    """A named question. `ttl` is for how many seconds an answer counts as fresh."""
+    """A named question. `ttl` is for how many seconds an answer counts as fresh.
+
+    `key` (unique in the answer) and `sorts` stand only in the head of a list of rows.
+    """
 
     name: str
     source: Source
@@ -70,6 +88,8 @@ class Query:
     ttl: float = 60.0
     kind: MetricKind = "range"
     path: Path = field(default=ROOT, compare=False)
+    key: str = ""
+    sorts: tuple[Sort, ...] = ()
 
     def bind(self, params: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
         """Give each declared parameter its checked value.
@@ -166,8 +186,9 @@ def _coerce(query: Query, param: Param, value: Any) -> Any:
     try:
         if base is None:
             return parse(value)
-        items = value.split(",") if isinstance(value, str) else value
-        return tuple(parse(item) for item in items if item != "")
+        # Written as one text, "" is the empty list; an item "" of a real list is the value "none".
+        items = [item for item in value.split(",") if item] if isinstance(value, str) else value
+        return tuple(parse(item) for item in items)
     except (ValueError, KeyError, TypeError, InvalidOperation) as error:
         wanted = f"a list, each {expected}" if base else expected
         raise SourceError(
@@ -178,9 +199,10 @@ def _coerce(query: Query, param: Param, value: Any) -> Any:
         ) from error
 
 
-_HEAD = re.compile(r"^(?:--|#)\s*(title|description|kind|ttl|param|column):\s*(.*)$")
+_HEAD = re.compile(r"^(?:--|#)\s*(title|description|kind|ttl|key|sort|param|column):\s*(.*)$")
 _CONTINUED = re.compile(r"^(?:--|#)\s{2,}(\S.*)$")
 _PARAM = re.compile(r"^(\w+)\s+([\w\[\]]+)\s*(?:=\s*(.*?))?\s*(?:--\s*(.*)|\((.*)\))?$")
+_SORT = re.compile(r"^(\w+)( asc| desc)?( nulls last)?$")
 _COLUMN = re.compile(r"^(\w+)\s+([\w ]+?)\s*(?:\[(.*?)\])?\s*(?:--\s*(.*))?$")
 
 
@@ -216,6 +238,7 @@ def parse_query(path: Path, source: Source, name: str) -> Query:
     kind = single.get("kind", "range")
     if kind not in {"instant", "range", "days"}:
         raise ValueError(f"{path}: kind must be instant, range or days, not {kind}")
+    key, sorts = _parse_order(path, single.get("key", ""), single.get("sort", ""), columns)
     return Query(
         name=name,
         source=source,
@@ -227,7 +250,26 @@ def parse_query(path: Path, source: Source, name: str) -> Query:
         ttl=float(single.get("ttl", 60)),
         kind=cast(MetricKind, kind),
         path=path,
+        key=key,
+        sorts=sorts,
     )
+
+
+def _parse_order(path: Path, key: str, sort: str, columns: list[Column]) -> tuple[str, tuple[Sort, ...]]:
+    """The lines `key` and `sort`: they become part of a statement, so only declared columns may stand there."""
+    if bool(key) != bool(sort):
+        raise ValueError(f"{path}: key and sort stand together or not at all")
+    sorts = []
+    for entry in sort.split(",") if sort else []:
+        match = _SORT.match(entry.strip())
+        if not match:
+            raise ValueError(f"{path}: this sort is not 'column [desc] [nulls last]': {entry.strip()}")
+        sorts.append(Sort(match[1], match[2] == " desc", bool(match[3])))
+    declared = {column.name for column in columns}
+    unknown = {*(one.column for one in sorts), *([key] if key else [])} - declared
+    if unknown:
+        raise ValueError(f"{path}: key and sort name columns that are not declared: {', '.join(sorted(unknown))}")
+    return key, tuple(sorts)
 
 
 def _parse_param(path: Path, value: str) -> Param:
