@@ -23,6 +23,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from queries.errors import SourceError
 from queries.library import Column, Query
+from queries.rollups import from_rows, named_in
 
 MAX_ROWS = 200_000
 
@@ -35,7 +36,14 @@ class LedgerClient:
     """
 
     def __init__(
-        self, url: str, *, zone: ZoneInfo, connections: int, query_timeout: float, connect_timeout: float
+        self,
+        url: str,
+        *,
+        zone: ZoneInfo,
+        connections: int,
+        query_timeout: float,
+        connect_timeout: float,
+        read_only: bool = True,
     ) -> None:
         self.zone = zone
         self.query_timeout = query_timeout
@@ -61,7 +69,7 @@ class LedgerClient:
                     f"-c {name}={value}"
                     for name, value in {
                         "statement_timeout": int(query_timeout * 1000),
-                        "default_transaction_read_only": "on",
+                        "default_transaction_read_only": "on" if read_only else "off",
                         "timezone": zone.key,
                         # Compiling costs more than these short questions gain.
                         "jit": "off",
@@ -73,8 +81,10 @@ class LedgerClient:
     def run(self, query: Query, params: dict[str, Any]) -> tuple[pd.DataFrame, str, tuple[str, ...]]:
         """Ask once and give (frame, the statement with its parameters filled in, no warnings). Raises SourceError."""
         bound = {name: list(value) if isinstance(value, tuple) else value for name, value in params.items()}
-        names, rows = self._fetch(query.text, bound, query.name)
-        return to_frame(names, rows, query.columns, self.zone), fill_in(query.text, bound), ()
+        bound.setdefault("timezone", self.zone.key)
+        statement = from_rows(query.text, named_in(query.text))
+        names, rows = self._fetch(statement, bound, query.name)
+        return to_frame(names, rows, query.columns, self.zone), fill_in(statement, bound), ()
 
     def ping(self) -> float:
         """Seconds that the smallest question takes. Raises SourceError."""
