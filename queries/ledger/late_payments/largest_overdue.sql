@@ -1,0 +1,61 @@
+-- title: Largest overdue credits
+-- description: A row is one credit with late installments now, those that owe most first. Amounts are scheduled less
+--   what was paid in part.
+-- param: as_of date -- today: installments due before it are late
+-- param: tiers text[] = {} -- tiers of the credits; none is all
+-- param: buckets integer[] = {} -- buckets of the oldest late installment; none is all
+-- param: charged_off boolean = false -- credits that were charged off too
+-- param: size integer = 100 -- rows at most
+-- column: credit_id text -- the credit
+-- column: conductor_id text -- the driver
+-- column: tier text -- tier of the credit
+-- column: status text -- status of the credit
+-- column: principal numeric [MXN] -- amount lent
+-- column: outstanding numeric [MXN] -- still owed of all its installments, due or not
+-- column: overdue numeric [MXN] -- still owed of its late installments
+-- column: late integer [count] -- its late installments
+-- column: oldest_due date -- when the oldest of them was due
+-- column: dpd integer [days] -- days past due of the oldest
+-- ttl: 60
+with late as (
+    -- By the index of unpaid installments; only those that make the list meet their credit.
+    select
+        credit_id,
+        count(*) as late,
+        sum(amount_due - amount_paid) as overdue,
+        min(due_date) as oldest_due,
+        cast(:as_of as date) - min(due_date) as dpd
+    from bi.installments
+    where paid_at is null and due_date < cast(:as_of as date)
+    group by credit_id
+),
+largest as (
+    select late.*, c.conductor_id, c.sinosure_tier, c.status, c.principal
+    from late
+    left join bi.credits c using (credit_id)
+    where (cardinality(cast(:tiers as text[])) = 0 or coalesce(c.sinosure_tier, '') = any(cast(:tiers as text[])))
+        and (cast(:charged_off as boolean) or c.status is distinct from 'charged_off')
+        and (
+            cardinality(cast(:buckets as integer[])) = 0
+            or width_bucket(late.dpd, array[1, 8, 16, 31, 61, 91]) = any(cast(:buckets as integer[]))
+        )
+    order by late.overdue desc, credit_id
+    limit :size
+)
+select
+    credit_id,
+    conductor_id,
+    coalesce(sinosure_tier, '') as tier,
+    status,
+    principal,
+    (
+        select sum(i.amount_due - i.amount_paid)
+        from bi.installments i
+        where i.credit_id = largest.credit_id and i.paid_at is null
+    ) as outstanding,
+    overdue,
+    late,
+    oldest_due,
+    dpd
+from largest
+order by overdue desc, credit_id

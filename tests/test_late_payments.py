@@ -1,0 +1,708 @@
+"""The Late payments page: its numbers against the same ones worked out from raw rows, and the page as it is drawn."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import create_engine
+
+import queries
+from queries import Sources, late_payments, sources
+
+ZONE = ZoneInfo("America/Mexico_City")
+DAY = timedelta(days=1)
+TICK = timedelta(microseconds=1)
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+TODAY = datetime.now(ZONE).date()
+NAMES = ("1-7", "8-15", "16-30", "31-60", "61-90", "90+")
+COLUMNS = {
+    "credits": (
+        "credit_id application_id conductor_id sinosure_tier principal approved_at disbursed_at disbursement_status"
+        " status closed_at updated_at"
+    ),
+    "installments": "installment_id credit_id sequence due_date amount_due amount_paid paid_at updated_at",
+    "payments": (
+        "payment_id credit_id installment_id processed_at amount status method failure_code"
+        " integration_call_id updated_at"
+    ),
+}
+USUAL: dict[str, Any] = {
+    "application_id": "a",
+    "conductor_id": "d",
+    "sinosure_tier": "A",
+    "principal": Decimal("1000.00"),
+    "approved_at": LONG_AGO,
+    "disbursed_at": LONG_AGO,
+    "disbursement_status": "settled",
+    "closed_at": None,
+    "status": "active",
+    "credit_id": "k0",
+    "sequence": 1,
+    "amount_due": Decimal("100.00"),
+    "amount_paid": Decimal("0.00"),
+    "paid_at": None,
+    "installment_id": None,
+    "amount": Decimal("100.00"),
+    "method": "card",
+    "failure_code": None,
+    "integration_call_id": None,
+    "updated_at": LONG_AGO,
+}
+
+
+def row(**values: Any) -> SimpleNamespace:
+    return SimpleNamespace(**{**USUAL, **values})
+
+
+def at(day: date, hours: float = 12) -> datetime:
+    """A moment of a local day."""
+    return datetime(day.year, day.month, day.day, tzinfo=ZONE) + timedelta(hours=hours)
+
+
+def local_day(moment: datetime | None) -> date | None:
+    return None if moment is None else moment.astimezone(ZONE).date()
+
+
+def month_of(day: date) -> date:
+    return day.replace(day=1)
+
+
+def month_later(month: date, months: int = 1) -> date:
+    count = month.year * 12 + month.month - 1 + months
+    return date(count // 12, count % 12 + 1, 1)
+
+
+# The reference: each number from the raw rows, in plain arithmetic. --------------------------------------------------
+
+
+@dataclass
+class Scene:
+    """What is asked, and the rows there are."""
+
+    first: date
+    last: date
+    as_of: date
+    tiers: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    grain: str = "month"
+    rows: dict[str, list[SimpleNamespace]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.rows = {"credits": [], "installments": [], "payments": [], **self.rows}
+
+    @property
+    def days(self) -> list[date]:
+        return [self.first + n * DAY for n in range((self.last - self.first).days + 1)]
+
+    def credit(self, credit_id: str) -> SimpleNamespace | None:
+        return next((one for one in self.rows["credits"] if one.credit_id == credit_id), None)
+
+    def tier(self, credit_id: str) -> str:
+        credit = self.credit(credit_id)
+        return "" if credit is None or credit.sinosure_tier is None else credit.sinosure_tier
+
+    def wanted(self, credit_id: str) -> bool:
+        return not self.tiers or self.tier(credit_id) in self.tiers
+
+    @property
+    def installments(self) -> list[SimpleNamespace]:
+        return [one for one in self.rows["installments"] if self.wanted(one.credit_id)]
+
+    def params(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("first", "last", "as_of", "tiers", "methods", "grain")}
+
+
+def unpaid(one: SimpleNamespace, day: date) -> bool:
+    """Not fully paid by the end of the day."""
+    paid = local_day(one.paid_at)
+    return paid is None or paid > day
+
+
+def bucket(days_late: int) -> int:
+    return sum(days_late >= edge for edge in (1, 8, 16, 31, 61, 91))
+
+
+def amount_of(rows: list[SimpleNamespace], name: str = "amount_due") -> Decimal:
+    return sum((getattr(one, name) for one in rows), Decimal(0))
+
+
+def part(share: Any, whole: Any) -> float | None:
+    return round(float(share) / float(whole), 9) if whole else None
+
+
+def start_of(day: date, grain: str) -> date:
+    return {"day": day, "week": day - day.weekday() * DAY, "month": month_of(day)}[grain]
+
+
+def end_of(start: date, grain: str) -> date:
+    return {"day": start, "week": start + 6 * DAY, "month": month_later(start) - DAY}[grain]
+
+
+def expected_buckets(scene: Scene) -> list[dict]:
+    rows = []
+    for day in scene.days:
+        late = [one for one in scene.installments if one.due_date < day and unpaid(one, day)]
+        for number, name in enumerate(NAMES, start=1):
+            members = [one for one in late if bucket((day - one.due_date).days) == number]
+            rows.append(
+                {"day": day, "bucket": number, "late": name, "installments": len(members), "amount": amount_of(members)}
+            )
+    return rows
+
+
+def state(scene: Scene, credit: SimpleNamespace, day: date) -> tuple[int, Decimal] | None:
+    """(bucket, unpaid amount) of a credit at the end of a day; None when it is not in the portfolio."""
+    disbursed = local_day(credit.disbursed_at)
+    owed = [one for one in scene.rows["installments"] if one.credit_id == credit.credit_id and unpaid(one, day)]
+    if disbursed is None or disbursed > day or not owed:
+        return None
+    return bucket((day - min(one.due_date for one in owed)).days), amount_of(owed)
+
+
+def credits_of(scene: Scene) -> list[SimpleNamespace]:
+    return [one for one in scene.rows["credits"] if scene.wanted(one.credit_id)]
+
+
+def expected_portfolio(scene: Scene) -> list[dict]:
+    rows = []
+    for day in scene.days:
+        states = [found for credit in credits_of(scene) if (found := state(scene, credit, day)) is not None]
+        one: dict[str, Any] = {"day": day, "credits": len(states), "amount": sum((a for _, a in states), Decimal(0))}
+        for over, least in ((30, 4), (90, 6)):
+            members = [amount for number, amount in states if number >= least]
+            one |= {f"credits{over}": len(members), f"amount{over}": sum(members, Decimal(0))}
+            one[f"par{over}"] = part(one[f"amount{over}"], one["amount"])
+        rows.append(one)
+    return rows
+
+
+def expected_rolls(scene: Scene) -> list[dict]:
+    counted: dict[tuple[date, int, int], int] = defaultdict(int)
+    month = month_of(scene.first)
+    while month_later(month) - DAY <= scene.last:
+        for credit in credits_of(scene):
+            before, after = state(scene, credit, month - DAY), state(scene, credit, month_later(month) - DAY)
+            disbursed = local_day(credit.disbursed_at)
+            new = disbursed is not None and month_of(disbursed) == month
+            if before is not None or (new and state(scene, credit, disbursed) is not None):
+                counted[month, before[0] if before else -1, after[0] if after else 7] += 1
+        month = month_later(month)
+    return [
+        {"month": month, "from_bucket": origin, "to_bucket": to, "credits": n}
+        for (month, origin, to), n in sorted(counted.items())
+    ]
+
+
+def expected_vintages(scene: Scene) -> list[dict]:
+    rows = []
+    vintage = month_of(scene.first)
+    while vintage <= scene.last:
+        members = [
+            one
+            for one in credits_of(scene)
+            if one.disbursed_at is not None and month_of(local_day(one.disbursed_at)) == vintage
+        ]
+        age = 0
+        while members and (end := month_later(vintage, age + 1) - DAY) <= scene.last:
+            late = [one for one in members if (found := state(scene, one, end)) is not None and found[0] >= 4]
+            rows.append(
+                {
+                    "vintage": vintage,
+                    "month_on_book": age,
+                    "as_of": end,
+                    "credits": len(members),
+                    "late30": len(late),
+                    "amount": amount_of(members, "principal"),
+                    "late30_amount": amount_of(late, "principal"),
+                    "share": part(len(late), len(members)),
+                }
+            )
+            age += 1
+        vintage = month_later(vintage)
+    return rows
+
+
+def due_within(scene: Scene) -> list[SimpleNamespace]:
+    return [one for one in scene.installments if scene.first <= one.due_date <= scene.last]
+
+
+def expected_first_payments(scene: Scene) -> list[dict]:
+    months = defaultdict(list)
+    for one in due_within(scene):
+        if one.sequence == 1:
+            months[month_of(one.due_date)].append(one)
+    rows = []
+    for month, members in sorted(months.items()):
+        decided = [one for one in members if one.due_date + 30 * DAY < scene.as_of]
+        defaulted = [one for one in decided if unpaid(one, one.due_date + 30 * DAY)]
+        last_due = min(end_of(month, "month"), scene.last)
+        rows.append(
+            {
+                "month": month,
+                "first_due": max(month, scene.first),
+                "last_due": last_due,
+                "decided_until": min(last_due, scene.as_of - 31 * DAY),
+                "decided": len(decided),
+                "defaulted": len(defaulted),
+                "undecided": len(members) - len(decided),
+                "amount": amount_of(decided),
+                "defaulted_amount": amount_of(defaulted),
+                "share": part(len(defaulted), len(decided)),
+            }
+        )
+    return rows
+
+
+def expected_collection(scene: Scene) -> list[dict]:
+    periods = defaultdict(list)
+    for one in due_within(scene):
+        periods[start_of(one.due_date, scene.grain)].append(one)
+    rows = []
+    for period, members in sorted(periods.items()):
+        paid = [one for one in members if one.paid_at is not None]
+        one: dict[str, Any] = {
+            "period": period,
+            "first_due": max(period, scene.first),
+            "last_due": min(end_of(period, scene.grain), scene.last),
+            "installments": len(members),
+            "paid": len(paid),
+            "due": amount_of(members),
+            "collected": amount_of(members, "amount_paid"),
+            "collected_by_last": amount_of([one for one in paid if not unpaid(one, scene.last)]),
+        }
+        for days in (7, 30):
+            old = [member for member in members if member.due_date + days * DAY < scene.as_of]
+            in_time = [member for member in old if not unpaid(member, member.due_date + days * DAY)]
+            one |= {f"due_{days}": amount_of(old), f"collected_{days}": amount_of(in_time)}
+        rows.append(one)
+    return rows
+
+
+def processed_within(scene: Scene) -> list[SimpleNamespace]:
+    return [
+        one
+        for one in scene.rows["payments"]
+        if scene.first <= local_day(one.processed_at) <= scene.last
+        and (not scene.methods or one.method in scene.methods)
+    ]
+
+
+def expected_payments(scene: Scene) -> list[dict]:
+    groups = defaultdict(list)
+    for one in processed_within(scene):
+        groups[start_of(local_day(one.processed_at), scene.grain), one.method].append(one)
+    rows = []
+    for (period, method), members in sorted(groups.items()):
+        succeeded = [one for one in members if one.status == "succeeded"]
+        failed = [one for one in members if one.status == "failed"]
+        good, tried = amount_of(succeeded, "amount"), amount_of(succeeded + failed, "amount")
+        rows.append(
+            {
+                "period": period,
+                "first_day": max(period, scene.first),
+                "last_day": min(end_of(period, scene.grain), scene.last),
+                "method": method,
+                "succeeded": len(succeeded),
+                "failed": len(failed),
+                "attempts": len(succeeded) + len(failed),
+                "others": len(members) - len(succeeded) - len(failed),
+                "amount_succeeded": good,
+                "amount_attempted": tried,
+                "share": part(len(succeeded), len(succeeded) + len(failed)),
+                "amount_share": part(good, tried),
+            }
+        )
+    return rows
+
+
+def expected_failures(scene: Scene) -> list[dict]:
+    codes = defaultdict(list)
+    for one in processed_within(scene):
+        if one.status == "failed":
+            codes[one.failure_code or ""].append(one)
+    rows = [
+        {"failure_code": code, "failed": len(members), "amount": amount_of(members, "amount")}
+        for code, members in codes.items()
+    ]
+    return sorted(rows, key=lambda one: (-one["failed"], one["failure_code"]))
+
+
+def expected_largest_overdue(scene: Scene) -> list[dict]:
+    rows = []
+    for credit_id in {one.credit_id for one in scene.installments}:
+        owed = [one for one in scene.installments if one.credit_id == credit_id and one.paid_at is None]
+        late = [one for one in owed if one.due_date < scene.as_of]
+        credit = scene.credit(credit_id)
+        if not late or (credit is not None and credit.status == "charged_off"):
+            continue
+        oldest = min(one.due_date for one in late)
+        rows.append(
+            {
+                "credit_id": credit_id,
+                "conductor_id": credit and credit.conductor_id,
+                "tier": scene.tier(credit_id),
+                "status": credit and credit.status,
+                "principal": credit and credit.principal,
+                "outstanding": amount_of(owed) - amount_of(owed, "amount_paid"),
+                "overdue": amount_of(late) - amount_of(late, "amount_paid"),
+                "late": len(late),
+                "oldest_due": oldest,
+                "dpd": (scene.as_of - oldest).days,
+            }
+        )
+    return sorted(rows, key=lambda one: (-one["overdue"], one["credit_id"]))
+
+
+REFERENCES = {
+    "buckets": expected_buckets,
+    "portfolio": expected_portfolio,
+    "rolls": expected_rolls,
+    "vintages": expected_vintages,
+    "first_payments": expected_first_payments,
+    "collection": expected_collection,
+    "payments": expected_payments,
+    "failures": expected_failures,
+    "largest_overdue": expected_largest_overdue,
+}
+
+
+# The ledger: filled for each example, asked as the page asks it. -----------------------------------------------------
+
+
+def plain(value: Any) -> Any:
+    """A frame's cell as plain Python."""
+    if value is None or value is pd.NaT or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, pd.Timestamp):
+        return value.date()
+    return round(value, 9) if isinstance(value, float) else value
+
+
+def records(frame: pd.DataFrame) -> list[dict]:
+    return [{name: plain(value) for name, value in one.items()} for one in frame.to_dict("records")]
+
+
+class Ledger:
+    """The ledger as a test fills and asks it."""
+
+    def __init__(self, owner) -> None:
+        self.owner = owner
+
+    def fill(self, rows: dict[str, list[SimpleNamespace]]) -> None:
+        self.owner.rollback()
+        cursor = self.owner.cursor()
+        cursor.execute("truncate " + ", ".join(f"bi.{table}" for table in COLUMNS))
+        for table, members in rows.items():
+            names = COLUMNS[table].split()
+            with cursor.copy(f"copy bi.{table} ({', '.join(names)}) from stdin") as into:
+                for number, one in enumerate(members):
+                    if table != "credits":
+                        setattr(one, names[0], number)
+                    into.write_row([getattr(one, name) for name in names])
+        self.owner.commit()
+        sources._connected().cache.forget()
+
+    def ask(self, name: str, scene: Scene) -> pd.DataFrame:
+        return queries.ledger(f"late_payments/{name}", scene.params())
+
+    def asked(self, name: str, scene: Scene) -> pd.DataFrame:
+        self.fill(scene.rows)
+        return self.ask(name, scene)
+
+
+@pytest.fixture(scope="module")
+def ledger(module_ledger_url):
+    engine = create_engine(module_ledger_url.owner)
+    owner = engine.raw_connection()
+    owner.cursor().execute("set synchronous_commit = off")
+    queries.connect(Sources(ledger_url=module_ledger_url.reader))
+    yield Ledger(owner)
+    queries.disconnect()
+    owner.close()
+    engine.dispose()
+
+
+# The random scenes. ------------------------------------------------------------------------------------------------
+
+# Month ends, 29 February, the last change of the clocks, a plain Monday.
+LASTS = st.sampled_from(
+    [date(2024, 2, 29), date(2024, 3, 31), date(2025, 2, 28), date(2022, 10, 31), date(2026, 1, 1), date(2026, 3, 2)]
+)
+CENTS = st.integers(0, 10_000_000).map(lambda cents: Decimal(cents) / 100)
+TIERS = st.sampled_from(["AAA", "C", "a tier nobody knows", ""])
+HOURS = st.sampled_from([0, 12, 24]).map(lambda hours: timedelta(hours=hours) - (TICK if hours == 24 else 0 * TICK))
+MARKS = (0, 1, 2, 7, 8, 15, 16, 29, 30, 31, 32, 60, 61, 90, 91, 92, 150)
+
+
+@st.composite
+def scenes(draw) -> Scene:
+    last = draw(LASTS)
+    scene = Scene(
+        first=last - draw(st.sampled_from([0, 1, 6, 29, 40, 100])) * DAY,
+        last=last,
+        as_of=last + draw(st.sampled_from([0, 1, 8, 31, 60])) * DAY,
+        tiers=draw(st.sampled_from([(), (), ("AAA",), ("C", "")])),
+        methods=draw(st.sampled_from([(), (), ("card",), ("oxxo", "no such method")])),
+        grain=draw(st.sampled_from(["day", "week", "month"])),
+    )
+    near = st.builds(lambda mark, step: last - (mark + step) * DAY, st.sampled_from(MARKS), st.integers(-2, 2))
+    moments = st.builds(lambda day, time: at(day, 0) + time, near, HOURS)
+    for number in range(draw(st.integers(0, 4))):
+        disbursed = draw(st.none() | moments)
+        scene.rows["credits"].append(
+            row(
+                credit_id=f"k{number}",
+                sinosure_tier=draw(TIERS),
+                principal=draw(CENTS),
+                disbursed_at=disbursed,
+                status=draw(st.sampled_from(["active", "paid", "cancelled", "charged_off", "no such status"])),
+                closed_at=draw(st.none() | moments),
+            )
+        )
+    # A credit that the ledger does not hold has no tier; its installments are late all the same.
+    owners = [one.credit_id for one in scene.rows["credits"]] + ["no such credit"]
+    for _ in range(draw(st.integers(0, 8))):
+        due, amount = draw(near), draw(CENTS)
+        paid = draw(
+            st.none()
+            | moments
+            | st.builds(
+                lambda after, time, due=due: at(due + after * DAY, 0) + time,
+                st.sampled_from([-40, -1, 0, 1, 2, 7, 8, 30, 31]),
+                HOURS,
+            )
+        )
+        scene.rows["installments"].append(
+            row(
+                credit_id=draw(st.sampled_from(owners)),
+                sequence=draw(st.integers(1, 2)),
+                due_date=due,
+                amount_due=amount,
+                amount_paid=amount if paid else (amount / 2).quantize(Decimal("0.01")) * draw(st.integers(0, 1)),
+                paid_at=paid,
+            )
+        )
+    for _ in range(draw(st.integers(0, 8))):
+        scene.rows["payments"].append(
+            row(
+                processed_at=draw(moments),
+                amount=draw(CENTS),
+                status=draw(st.sampled_from(["succeeded", "failed", "pending", "refunded", "no such status"])),
+                method=draw(st.sampled_from(["card", "oxxo", "a method nobody knows"])),
+                failure_code=draw(st.sampled_from([None, "insufficient_funds", "card_expired"])),
+            )
+        )
+    return scene
+
+
+def test_each_query_of_the_page_has_a_reference():
+    names = {query.name for query in queries.load_queries() if query.source == "ledger"}
+    prefix = "late_payments/"
+    assert {name.removeprefix(prefix) for name in names if name.startswith(prefix)} == set(REFERENCES)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@given(scene=scenes())
+def test_each_number_agrees_with_plain_arithmetic_on_the_rows(ledger, scene):
+    ledger.fill(scene.rows)
+    for name, reference in REFERENCES.items():
+        assert records(ledger.ask(name, scene)) == reference(scene), name
+
+
+def test_an_empty_ledger_gives_zeros_by_day_and_no_rows_elsewhere(ledger):
+    scene = Scene(date(2026, 3, 1), date(2026, 3, 3), date(2026, 3, 3))
+    ledger.fill(scene.rows)
+    for name in REFERENCES:
+        frame = ledger.ask(name, scene)
+        assert len(frame) == {"buckets": 18, "portfolio": 3}.get(name, 0)
+    portfolio = ledger.ask("portfolio", scene)
+    assert portfolio["par30"].isna().all()
+    assert (portfolio["credits"] == 0).all()
+
+
+# Examples by hand. -------------------------------------------------------------------------------------------------
+
+MONDAY = date(2026, 3, 2)
+
+
+def whole(*, back: int = 0, **rows: list[SimpleNamespace]) -> Scene:
+    return Scene(MONDAY - back * DAY, MONDAY, MONDAY, rows=rows)
+
+
+@pytest.mark.parametrize(
+    ("days_late", "name"),
+    [
+        *((1, "1-7"), (7, "1-7"), (8, "8-15"), (15, "8-15"), (16, "16-30"), (30, "16-30"), (31, "31-60")),
+        *((60, "31-60"), (61, "61-90"), (90, "61-90"), (91, "90+"), (2000, "90+")),
+    ],
+)
+def test_a_late_installment_is_in_the_bucket_of_its_age(ledger, days_late, name):
+    frame = ledger.asked("buckets", whole(installments=[row(due_date=MONDAY - days_late * DAY)]))
+    assert dict(zip(frame["late"], frame["installments"], strict=True)) == {one: int(one == name) for one in NAMES}
+
+
+def test_an_installment_paid_in_part_or_refunded_is_late_with_its_whole_scheduled_amount(ledger):
+    part_paid = row(due_date=MONDAY - DAY, amount_paid=Decimal("60.00"))
+    refunded = row(due_date=MONDAY - DAY, amount_paid=Decimal("0.00"))
+    frame = ledger.asked("buckets", whole(installments=[part_paid, refunded]))
+    assert late_payments.total(frame, "amount") == Decimal("200.00")
+
+
+def test_an_installment_paid_before_it_is_due_is_never_late_and_is_collected(ledger):
+    early = row(due_date=MONDAY, paid_at=at(MONDAY - 40 * DAY), amount_paid=Decimal("100.00"))
+    scene = whole(back=50, installments=[early])
+    assert not ledger.asked("buckets", scene)["installments"].any()
+    collection = ledger.ask("collection", scene)
+    assert collection["collected_by_last"].tolist() == [Decimal("100.00")]
+
+
+def test_an_installment_paid_in_the_last_moment_of_its_first_late_day_is_not_late_on_it(ledger):
+    due = MONDAY - DAY
+    for paid_at, late in ((at(MONDAY, 24) - TICK, 0), (at(MONDAY, 24), 1)):
+        frame = ledger.asked("buckets", whole(installments=[row(due_date=due, paid_at=paid_at)]))
+        assert late_payments.total(frame, "installments") == late
+
+
+def test_first_installments_are_undecided_until_their_thirtieth_day_is_over(ledger):
+    due = MONDAY - 30 * DAY
+    for today, decided in ((MONDAY, 0), (MONDAY + DAY, 1)):
+        scene = Scene(due, MONDAY, today, rows={"installments": [row(due_date=due)]})
+        frame = ledger.asked("first_payments", scene)
+        assert (frame["decided"].sum(), frame["defaulted"].sum(), frame["undecided"].sum()) == (
+            decided,
+            decided,
+            1 - decided,
+        )
+
+
+def test_a_first_installment_paid_on_the_thirtieth_day_is_no_default(ledger):
+    due = date(2026, 1, 30)
+    for after, defaulted in ((30, 0), (31, 1)):
+        rows = [row(due_date=due, paid_at=at(due + after * DAY))]
+        scene = Scene(due, due, TODAY, rows={"installments": rows})
+        assert ledger.asked("first_payments", scene)["defaulted"].tolist() == [defaulted]
+
+
+def test_a_refunded_attempt_is_neither_a_success_nor_a_failure(ledger):
+    rows = [row(processed_at=at(MONDAY), status=status) for status in ("succeeded", "failed", "failed", "refunded")]
+    frame = ledger.asked("payments", whole(payments=rows))
+    assert records(frame)[0] | {"share": None} == expected_payments(whole(payments=rows))[0] | {"share": None}
+    assert frame["share"].tolist() == [pytest.approx(1 / 3)]
+    assert frame["others"].tolist() == [1]
+
+
+def test_charged_off_credits_join_the_list_when_asked_for(ledger):
+    rows = {
+        "credits": [row(credit_id="k0", status="charged_off"), row(credit_id="k1")],
+        "installments": [row(credit_id=one, due_date=MONDAY - 40 * DAY) for one in ("k0", "k1")],
+    }
+    ledger.fill({"payments": [], **rows})
+    ask = {"as_of": MONDAY}
+    assert queries.ledger("late_payments/largest_overdue", ask)["credit_id"].tolist() == ["k1"]
+    both = queries.ledger("late_payments/largest_overdue", {**ask, "charged_off": True})
+    assert both["credit_id"].tolist() == ["k0", "k1"]
+    young = queries.ledger("late_payments/largest_overdue", {**ask, "buckets": [1, 2, 3]})
+    assert young.empty
+    late = queries.ledger("late_payments/largest_overdue", {**ask, "buckets": [4], "size": 1})
+    assert late["credit_id"].tolist() == ["k1"]
+
+
+# What is worked out from the answers. -------------------------------------------------------------------------------
+
+
+def rolls(*rows: tuple[date, int, int, int]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=["month", "from_bucket", "to_bucket", "credits"])
+    frame["month"] = pd.to_datetime(frame["month"])
+    return frame.astype(dict.fromkeys(("from_bucket", "to_bucket", "credits"), "Int64"))
+
+
+def test_the_roll_rates_of_a_bucket_add_up_to_one():
+    month = date(2026, 1, 1)
+    frame = rolls((month, 0, 0, 8), (month, 0, 1, 2), (month, -1, 0, 5), (month, 6, 7, 1), (date(2026, 2, 1), 0, 0, 9))
+    rates = late_payments.roll_rates(frame, month)
+    assert rates.groupby("from_bucket")["share"].sum().tolist() == [1.0, 1.0, 1.0]
+    assert rates[rates["origin"] == "current"]["share"].tolist() == [0.8, 0.2]
+    assert rates["state"].tolist() == ["current", "1-7", "current", "paid off"]
+    assert late_payments.roll_rates(frame, date(2025, 1, 1)).empty
+
+
+def test_a_late_credit_is_cured_when_it_is_current_or_paid_off():
+    month = date(2026, 1, 1)
+    frame = rolls((month, 1, 0, 3), (month, 1, 7, 1), (month, 1, 2, 4), (month, 2, 3, 2), (month, 0, 0, 9))
+    rates = late_payments.cure_rates(frame)
+    assert records(rates[["late", "credits", "cured", "share"]]) == [
+        {"late": "1-7", "credits": 8, "cured": 4, "share": 0.5},
+        {"late": "8-15", "credits": 2, "cured": 0, "share": 0.0},
+    ]
+    assert late_payments.cure_rates(frame[:0]).empty
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(LASTS.map(month_of), st.integers(-1, 6), st.integers(0, 7), st.integers(1, 50)), max_size=20))
+def test_every_credit_of_a_bucket_goes_somewhere(rows):
+    frame = rolls(*{one[:3]: one for one in rows}.values())
+    for month in {one[0] for one in rows}:
+        shares = late_payments.roll_rates(frame, month).groupby("from_bucket")["share"].sum()
+        assert shares.tolist() == pytest.approx([1.0] * len(shares))
+    rates = late_payments.cure_rates(frame)
+    assert ((rates["share"] >= 0) & (rates["share"] <= 1)).all()
+
+
+@pytest.mark.parametrize(
+    ("last", "months", "first"),
+    [
+        (date(2026, 11, 24), 12, date(2025, 12, 1)),
+        (date(2026, 12, 31), 12, date(2026, 1, 1)),
+        (date(2024, 2, 29), 1, date(2024, 2, 1)),
+        (date(2024, 1, 31), 13, date(2023, 1, 1)),
+    ],
+)
+def test_the_months_shown_end_with_that_of_the_last_day(last, months, first):
+    assert late_payments.months_before(last, months) == first
+
+
+def test_long_periods_are_shown_by_week_and_by_month():
+    grains = [late_payments.grain_of(MONDAY - days * DAY, MONDAY) for days in (0, 61, 62, 369, 370)]
+    assert grains == ["day", "day", "week", "week", "month"]
+
+
+def test_shares_of_nothing_are_unknown_and_not_zero(ledger):
+    scene = Scene(MONDAY, MONDAY, MONDAY, rows={"installments": [row(due_date=MONDAY)]})
+    shares = late_payments.collection_shares(ledger.asked("collection", scene))
+    assert [plain(share) for share in shares["share"]] == [0.0, None, None]
+    assert late_payments.ratio(Decimal(0), Decimal(0)) is None
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@given(scene=scenes())
+def test_what_is_worked_out_keeps_the_totals_of_its_answer(ledger, scene):
+    ledger.fill(scene.rows)
+    buckets = ledger.ask("buckets", scene)
+    days = late_payments.late_by_day(buckets)
+    assert late_payments.total(days, "amount") == late_payments.total(buckets, "amount")
+    last = late_payments.late_by_bucket(buckets)
+    assert late_payments.total(last, "installments") == days["installments"].iloc[-1]
+    payments = ledger.ask("payments", scene)
+    summed = late_payments.success_by_period(payments)
+    assert summed["attempts"].sum() == payments["attempts"].sum()
+    measures = late_payments.success_measures(payments, ledger.ask("collection", scene))
+    assert set(measures["measure"]) <= {"attempts", "amount", "installments"}
+    assert measures["share"].dropna().between(0, 1).all()
+    risk = late_payments.at_risk_lines(ledger.ask("portfolio", scene))
+    assert len(risk) == 2 * len(scene.days)
+    defaults = late_payments.first_payment_defaults(ledger.ask("first_payments", scene))
+    decided = defaults[defaults["decided"] > 0]
+    assert ((decided["low"] <= decided["share"]) & (decided["share"] <= decided["high"])).all()
+    for frame in (days, last, summed, measures, risk, defaults):
+        assert frame.attrs["answer"].name.startswith("late_payments/")
