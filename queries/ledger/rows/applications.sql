@@ -67,8 +67,8 @@ where true
     and (cast(:tier as text) is null or coalesce(a.sinosure_tier, '') = cast(:tier as text))
     and (cardinality(cast(:tiers as text[])) = 0 or coalesce(a.sinosure_tier, '') = any(cast(:tiers as text[])))
     and (cast(:band as integer) is null
-        or coalesce(least(a.hase_score / 10 * 10, 90), -1) = cast(:band as integer))
+        or case when a.hase_score is null then -1 else least(a.hase_score / 10 * 10, 90) end = cast(:band as integer))
     and (cardinality(cast(:bands as integer[])) = 0
-        or coalesce(least(a.hase_score / 10 * 10, 90), -1) = any(cast(:bands as integer[])))
+        or case when a.hase_score is null then -1 else least(a.hase_score / 10 * 10, 90) end = any(cast(:bands as integer[])))
     and (cast(:score_from as integer) is null or a.hase_score >= cast(:score_from as integer))
     and (cast(:score_to as integer) is null or a.hase_score <= cast(:score_to as integer))

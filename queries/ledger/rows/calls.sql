@@ -12,7 +12,7 @@
 -- param: statuses text[] = {} -- the same, several
 -- param: error_code text = null -- code of the error; '' is none
 -- param: error_codes text[] = {} -- the same, several
--- param: bucket integer = null -- logarithmic class of its duration, floor(8 log2 ms)
+-- param: bucket integer = null -- log bucket of its duration, up to 2^((bucket + 1) / 8) ms
 -- param: duration_from integer = null -- milliseconds, at least
 -- param: duration_to integer = null -- milliseconds, below
 -- param: timezone text = $timezone -- the zone whose days are business days
@@ -61,7 +61,7 @@ where true
     and (cast(:error_code as text) is null or coalesce(k.error_code, '') = cast(:error_code as text))
     and (cardinality(cast(:error_codes as text[])) = 0
         or coalesce(k.error_code, '') = any(cast(:error_codes as text[])))
-    and (cast(:bucket as integer) is null
-        or floor(8 * log(2, greatest(k.duration_ms, 1)::numeric)) = cast(:bucket as integer))
+    and (cast(:bucket as integer) is null or cast(:bucket as integer)
+        = floor(8 * ln(greatest(k.duration_ms, 1)::double precision) / ln(2::double precision) + 1e-9))
     and (cast(:duration_from as integer) is null or k.duration_ms >= cast(:duration_from as integer))
     and (cast(:duration_to as integer) is null or k.duration_ms < cast(:duration_to as integer))

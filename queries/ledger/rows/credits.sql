@@ -62,10 +62,14 @@ left join lateral (
     where i.credit_id = c.credit_id
         and (i.paid_at is null or i.paid_at >= (cast(:as_of_before as date) + 1)::timestamp at time zone :timezone)
 ) as earlier on true
+-- A credit without a single installment owes nothing and is not in the portfolio.
+cross join lateral (
+    select case when exists (select from bi.installments i where i.credit_id = c.credit_id) then 7 end as bucket
+) as paid_off
 cross join lateral (
     select case
         when c.disbursed_at is null or c.disbursed_at >= (looked.day + 1)::timestamp at time zone :timezone then -1
-        when state.oldest_due is null then 7
+        when state.oldest_due is null then paid_off.bucket
         when looked.day - state.oldest_due < 1 then 0
         when looked.day - state.oldest_due <= 7 then 1
         when looked.day - state.oldest_due <= 15 then 2
@@ -79,7 +83,7 @@ cross join lateral (
     select case
         when c.disbursed_at is null
             or c.disbursed_at >= (cast(:as_of_before as date) + 1)::timestamp at time zone :timezone then -1
-        when earlier.oldest_due is null then 7
+        when earlier.oldest_due is null then paid_off.bucket
         when cast(:as_of_before as date) - earlier.oldest_due < 1 then 0
         when cast(:as_of_before as date) - earlier.oldest_due <= 7 then 1
         when cast(:as_of_before as date) - earlier.oldest_due <= 15 then 2

@@ -4,6 +4,7 @@
 -- param: last date = null -- last day on which it was decided
 -- param: hour integer = null -- hour of the day of its decision, 0 to 23
 -- param: weekday integer = null -- weekday of its decision, 1 Monday to 7 Sunday
+-- param: bucket integer = null -- log bucket of the seconds from submission to decision, up to 2^((bucket + 1) / 8) s
 -- param: hours_from numeric = null -- hours from submission to decision, at least
 -- param: hours_to numeric = null -- hours from submission to decision, below
 -- param: status text = null -- status
@@ -55,6 +56,10 @@ where a.decided_at is not null
         or extract(hour from a.decided_at at time zone :timezone) = cast(:hour as integer))
     and (cast(:weekday as integer) is null
         or extract(isodow from a.decided_at at time zone :timezone) = cast(:weekday as integer))
+    and (cast(:bucket as integer) is null or cast(:bucket as integer) = floor(
+        8 * ln(greatest(extract(epoch from a.decided_at - a.submitted_at)::double precision, 1))
+        / ln(2::double precision) + 1e-9
+    ))
     and (cast(:hours_from as numeric) is null
         or a.decided_at - a.submitted_at >= cast(:hours_from as numeric) * interval '1 hour')
     and (cast(:hours_to as numeric) is null
@@ -66,8 +71,8 @@ where a.decided_at is not null
     and (cast(:tier as text) is null or coalesce(a.sinosure_tier, '') = cast(:tier as text))
     and (cardinality(cast(:tiers as text[])) = 0 or coalesce(a.sinosure_tier, '') = any(cast(:tiers as text[])))
     and (cast(:band as integer) is null
-        or coalesce(least(a.hase_score / 10 * 10, 90), -1) = cast(:band as integer))
+        or case when a.hase_score is null then -1 else least(a.hase_score / 10 * 10, 90) end = cast(:band as integer))
     and (cardinality(cast(:bands as integer[])) = 0
-        or coalesce(least(a.hase_score / 10 * 10, 90), -1) = any(cast(:bands as integer[])))
+        or case when a.hase_score is null then -1 else least(a.hase_score / 10 * 10, 90) end = any(cast(:bands as integer[])))
     and (cast(:score_from as integer) is null or a.hase_score >= cast(:score_from as integer))
     and (cast(:score_to as integer) is null or a.hase_score <= cast(:score_to as integer))

@@ -24,8 +24,8 @@
 -- column: conductor_id text -- the driver, an opaque id
 -- column: application_id text -- the application it came of
 -- column: sinosure_tier text -- Sinosure tier
--- column: score integer [score] -- HASE score
--- column: model_version text -- version of the model
+-- column: score integer [score] -- HASE score of the application
+-- column: model_version text -- version of the model of the first score
 -- column: principal numeric [MXN] -- principal
 -- column: state text -- bad, good, young or none
 -- column: worst_days_late integer [d] -- most days that an installment was late
@@ -47,7 +47,7 @@ select
 from (
     select
         c.*,
-        first_score.score,
+        a.hase_score as score,
         first_score.model_version,
         greatest(worst.days, 0) as worst_days_late,
         case
@@ -58,8 +58,9 @@ from (
         end as state
     from bi.credits c
     cross join (select coalesce(cast(:as_of as date), (now() at time zone :timezone)::date) as day) as as_of
+    left join bi.applications a on a.application_id = c.application_id
     left join lateral (
-        select s.score, s.model_version
+        select s.model_version
         from bi.hase_scores s
         where s.application_id = c.application_id
         order by s.calculated_at, s.score_id
@@ -93,9 +94,9 @@ where true
     and (cast(:tier as text) is null or coalesce(c.sinosure_tier, '') = cast(:tier as text))
     and (cardinality(cast(:tiers as text[])) = 0 or coalesce(c.sinosure_tier, '') = any(cast(:tiers as text[])))
     and (cast(:band as integer) is null
-        or coalesce(least(c.score / 10 * 10, 90), -1) = cast(:band as integer))
+        or case when c.score is null then -1 else least(c.score / 10 * 10, 90) end = cast(:band as integer))
     and (cardinality(cast(:bands as integer[])) = 0
-        or coalesce(least(c.score / 10 * 10, 90), -1) = any(cast(:bands as integer[])))
+        or case when c.score is null then -1 else least(c.score / 10 * 10, 90) end = any(cast(:bands as integer[])))
     and (cast(:score_from as integer) is null or c.score >= cast(:score_from as integer))
     and (cast(:score_to as integer) is null or c.score <= cast(:score_to as integer))
     and (cast(:model_version as text) is null or coalesce(c.model_version, '') = cast(:model_version as text))
