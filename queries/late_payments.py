@@ -58,27 +58,6 @@ def late_by_day(buckets: pd.DataFrame) -> pd.DataFrame:
     return _kept(days, buckets)
 
 
-def at_risk_lines(portfolio: pd.DataFrame) -> pd.DataFrame:
-    """`late_payments/portfolio` with a row for each measure: day, measure (PAR30, PAR90), share, credits, amount.
-
-    `buckets` is where the measure's credits stand, as drilling binds it.
-    """
-    parts = [
-        pd.DataFrame(
-            {
-                "day": portfolio["day"],
-                "measure": f"PAR{over}",
-                "share": portfolio[f"par{over}"],
-                "credits": portfolio[f"credits{over}"],
-                "amount": portfolio[f"amount{over}"],
-                "buckets": buckets,
-            }
-        )
-        for over, buckets in ((30, "4,5,6"), (90, "6"))
-    ]
-    return _kept(pd.concat(parts, ignore_index=True), portfolio)
-
-
 def roll_rates(rolls: pd.DataFrame, month: date) -> pd.DataFrame:
     """Roll rates of one month: from_bucket, to_bucket, credits, all (credits in from_bucket), share, origin, state.
 

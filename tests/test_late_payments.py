@@ -94,6 +94,7 @@ class Scene:
     last: date
     as_of: date
     tiers: tuple[str, ...] = ()
+    late: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
     grain: str = "month"
     rows: dict[str, list[SimpleNamespace]] = field(default_factory=dict)
@@ -120,7 +121,7 @@ class Scene:
         return [one for one in self.rows["installments"] if self.wanted(one.credit_id)]
 
     def params(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("first", "last", "as_of", "tiers", "methods", "grain")}
+        return {name: getattr(self, name) for name in ("first", "last", "as_of", "tiers", "late", "methods", "grain")}
 
 
 def unpaid(one: SimpleNamespace, day: date) -> bool:
@@ -154,6 +155,8 @@ def expected_buckets(scene: Scene) -> list[dict]:
     for day in scene.days:
         late = [one for one in scene.installments if one.due_date < day and unpaid(one, day)]
         for number, name in enumerate(NAMES, start=1):
+            if scene.late and name not in scene.late:
+                continue
             members = [one for one in late if bucket((day - one.due_date).days) == number]
             rows.append(
                 {"day": day, "bucket": number, "late": name, "installments": len(members), "amount": amount_of(members)}
@@ -199,7 +202,14 @@ def expected_rolls(scene: Scene) -> list[dict]:
                 counted[month, before[0] if before else -1, after[0] if after else 7] += 1
         month = month_later(month)
     return [
-        {"month": month, "from_bucket": origin, "to_bucket": to, "credits": n}
+        {
+            "month": month,
+            "before": month - DAY,
+            "as_of": end_of(month, "month"),
+            "from_bucket": origin,
+            "to_bucket": to,
+            "credits": n,
+        }
         for (month, origin, to), n in sorted(counted.items())
     ]
 
@@ -219,6 +229,7 @@ def expected_vintages(scene: Scene) -> list[dict]:
             rows.append(
                 {
                     "vintage": vintage,
+                    "vintage_end": end_of(vintage, "month"),
                     "month_on_book": age,
                     "as_of": end,
                     "credits": len(members),
@@ -347,6 +358,8 @@ def expected_largest_overdue(scene: Scene) -> list[dict]:
         if not late or (credit is not None and credit.status == "charged_off"):
             continue
         oldest = min(one.due_date for one in late)
+        if scene.late and NAMES[bucket((scene.as_of - oldest).days) - 1] not in scene.late:
+            continue
         rows.append(
             {
                 "credit_id": credit_id,
@@ -356,12 +369,17 @@ def expected_largest_overdue(scene: Scene) -> list[dict]:
                 "principal": credit and credit.principal,
                 "outstanding": amount_of(owed) - amount_of(owed, "amount_paid"),
                 "overdue": amount_of(late) - amount_of(late, "amount_paid"),
-                "late": len(late),
+                "installments": len(late),
                 "oldest_due": oldest,
                 "dpd": (scene.as_of - oldest).days,
             }
         )
     return sorted(rows, key=lambda one: (-one["overdue"], one["credit_id"]))
+
+
+def expected_tiers(scene: Scene) -> list[dict]:
+    disbursed = {scene.tier(one.credit_id) for one in scene.rows["credits"] if one.disbursed_at is not None}
+    return [{"tier": tier} for tier in sorted(disbursed)]
 
 
 REFERENCES = {
@@ -374,6 +392,7 @@ REFERENCES = {
     "payments": expected_payments,
     "failures": expected_failures,
     "largest_overdue": expected_largest_overdue,
+    "tiers": expected_tiers,
 }
 
 
@@ -453,6 +472,7 @@ def scenes(draw) -> Scene:
         last=last,
         as_of=last + draw(st.sampled_from([0, 1, 8, 31, 60])) * DAY,
         tiers=draw(st.sampled_from([(), (), ("AAA",), ("C", "")])),
+        late=draw(st.sampled_from([(), (), ("1-7", "90+"), ("31-60",)])),
         methods=draw(st.sampled_from([(), (), ("card",), ("oxxo", "no such method")])),
         grain=draw(st.sampled_from(["day", "week", "month"])),
     )
@@ -612,10 +632,48 @@ def test_charged_off_credits_join_the_list_when_asked_for(ledger):
     assert queries.ledger("late_payments/largest_overdue", ask)["credit_id"].tolist() == ["k1"]
     both = queries.ledger("late_payments/largest_overdue", {**ask, "charged_off": True})
     assert both["credit_id"].tolist() == ["k0", "k1"]
-    young = queries.ledger("late_payments/largest_overdue", {**ask, "buckets": [1, 2, 3]})
+    young = queries.ledger("late_payments/largest_overdue", {**ask, "late": NAMES[:3]})
     assert young.empty
-    late = queries.ledger("late_payments/largest_overdue", {**ask, "buckets": [4], "size": 1})
+    late = queries.ledger("late_payments/largest_overdue", {**ask, "late": ["31-60"], "size": 1})
     assert late["credit_id"].tolist() == ["k1"]
+
+
+# The rows behind the numbers: as many as the number says. ------------------------------------------------------------
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@given(scene=scenes())
+def test_the_rows_behind_a_mark_are_as_many_as_it_says(ledger, scene):
+    ledger.fill(scene.rows)
+    tiers = {"tiers": scene.tiers}
+
+    def rows(name: str, **params: Any) -> int:
+        return len(queries.ledger(f"rows/{name}", tiers | params))
+
+    for one in records(ledger.ask("buckets", scene))[-6:]:
+        assert rows("installments", as_of=one["day"], bucket=one["bucket"]) == one["installments"]
+    for one in records(ledger.ask("portfolio", scene))[-2:]:
+        assert rows("credits", as_of=one["day"], buckets=[4, 5, 6]) == one["credits30"]
+        assert rows("credits", as_of=one["day"], buckets=[6]) == one["credits90"]
+    for one in records(ledger.ask("rolls", scene)):
+        if one["from_bucket"] >= 0:
+            ends = {"as_of_before": one["before"], "as_of": one["as_of"]}
+            moved = rows("credits", **ends, bucket_before=one["from_bucket"], bucket=one["to_bucket"])
+            assert moved == one["credits"]
+    for one in records(ledger.ask("vintages", scene))[-3:]:
+        born = {"disbursed_first": one["vintage"], "disbursed_last": one["vintage_end"]}
+        assert rows("credits", **born, as_of=one["as_of"], buckets=[4, 5, 6]) == one["late30"]
+    for one in records(ledger.ask("first_payments", scene)):
+        due = {"due_first": one["first_due"], "due_last": one["last_due"], "as_of": scene.as_of}
+        assert rows("first_payment_defaults", **due) == one["defaulted"]
+    for one in records(ledger.ask("collection", scene)):
+        assert rows("installments", due_first=one["first_due"], due_last=one["last_due"]) == one["installments"]
+    for one in records(ledger.ask("payments", scene)):
+        tried = {"first": one["first_day"], "last": one["last_day"], "method": one["method"], "tiers": ()}
+        assert rows("payments", **tried, statuses=["succeeded", "failed"]) == one["attempts"]
+    for one in records(ledger.ask("failures", scene)):
+        within = {"first": scene.first, "last": scene.last, "methods": scene.methods, "tiers": ()}
+        assert rows("payments", **within, status="failed", failure_code=one["failure_code"]) == one["failed"]
 
 
 # What is worked out from the answers. -------------------------------------------------------------------------------
@@ -699,10 +757,8 @@ def test_what_is_worked_out_keeps_the_totals_of_its_answer(ledger, scene):
     measures = late_payments.success_measures(payments, ledger.ask("collection", scene))
     assert set(measures["measure"]) <= {"attempts", "amount", "installments"}
     assert measures["share"].dropna().between(0, 1).all()
-    risk = late_payments.at_risk_lines(ledger.ask("portfolio", scene))
-    assert len(risk) == 2 * len(scene.days)
     defaults = late_payments.first_payment_defaults(ledger.ask("first_payments", scene))
     decided = defaults[defaults["decided"] > 0]
     assert ((decided["low"] <= decided["share"]) & (decided["share"] <= decided["high"])).all()
-    for frame in (days, last, summed, measures, risk, defaults):
+    for frame in (days, last, summed, measures, defaults):
         assert frame.attrs["answer"].name.startswith("late_payments/")

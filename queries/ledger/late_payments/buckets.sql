@@ -4,15 +4,20 @@
 -- param: first date -- the first day of the period
 -- param: last date -- the last day of the period
 -- param: tiers text[] = {} -- tiers of the credits; none is all
+-- param: late text[] = {} -- buckets wanted, by their words; none is all
 -- column: day date -- the end of this day
 -- column: bucket integer -- 1 to 6: 1-7, 8-15, 16-30, 31-60, 61-90 and over 90 days past due
 -- column: late text -- the bucket in words
 -- column: installments integer [count] -- installments late
 -- column: amount numeric [MXN] -- their scheduled amount
 -- ttl: 300
-with edge (bucket, late, lower, upper) as (
-    values (1, '1-7', 1, 7), (2, '8-15', 8, 15), (3, '16-30', 16, 30), (4, '31-60', 31, 60), (5, '61-90', 61, 90),
-        (6, '90+', 91, 1000000)
+with edge as (
+    select *
+    from (
+        values (1, '1-7', 1, 7), (2, '8-15', 8, 15), (3, '16-30', 16, 30), (4, '31-60', 31, 60), (5, '61-90', 61, 90),
+            (6, '90+', 91, 1000000)
+    ) as scale (bucket, late, lower, upper)
+    where cardinality(cast(:late as text[])) = 0 or late = any(cast(:late as text[]))
 ),
 cell as (
     -- Only what is late on some day of the period: paid after its first day, and two days after it was due or later.

@@ -3,7 +3,7 @@
 --   what was paid in part.
 -- param: as_of date -- today: installments due before it are late
 -- param: tiers text[] = {} -- tiers of the credits; none is all
--- param: buckets integer[] = {} -- buckets of the oldest late installment; none is all
+-- param: late text[] = {} -- buckets of the oldest late installment, by their words; none is all
 -- param: charged_off boolean = false -- credits that were charged off too
 -- param: size integer = 100 -- rows at most
 -- column: credit_id text -- the credit
@@ -13,7 +13,7 @@
 -- column: principal numeric [MXN] -- amount lent
 -- column: outstanding numeric [MXN] -- still owed of all its installments, due or not
 -- column: overdue numeric [MXN] -- still owed of its late installments
--- column: late integer [count] -- its late installments
+-- column: installments integer [count] -- its late installments
 -- column: oldest_due date -- when the oldest of them was due
 -- column: dpd integer [days] -- days past due of the oldest
 -- ttl: 60
@@ -21,7 +21,7 @@ with late as (
     -- By the index of unpaid installments; only those that make the list meet their credit.
     select
         credit_id,
-        count(*) as late,
+        count(*) as installments,
         sum(amount_due - amount_paid) as overdue,
         min(due_date) as oldest_due,
         cast(:as_of as date) - min(due_date) as dpd
@@ -36,8 +36,10 @@ largest as (
     where (cardinality(cast(:tiers as text[])) = 0 or coalesce(c.sinosure_tier, '') = any(cast(:tiers as text[])))
         and (cast(:charged_off as boolean) or c.status is distinct from 'charged_off')
         and (
-            cardinality(cast(:buckets as integer[])) = 0
-            or width_bucket(late.dpd, array[1, 8, 16, 31, 61, 91]) = any(cast(:buckets as integer[]))
+            cardinality(cast(:late as text[])) = 0
+            or (array['1-7', '8-15', '16-30', '31-60', '61-90', '90+'])[
+                width_bucket(late.dpd, array[1, 8, 16, 31, 61, 91])
+            ] = any(cast(:late as text[]))
         )
     order by late.overdue desc, credit_id
     limit :size
@@ -54,7 +56,7 @@ select
         where i.credit_id = largest.credit_id and i.paid_at is null
     ) as outstanding,
     overdue,
-    late,
+    installments,
     oldest_due,
     dpd
 from largest

@@ -5,11 +5,19 @@
 -- param: last date -- the last day: months that end after it are left out
 -- param: tiers text[] = {} -- tiers of the credits; none is all
 -- column: month date -- first day of the month
+-- column: before date -- last day of the month before
+-- column: as_of date -- last day of the month
 -- column: from_bucket integer -- -1 disbursed in the month, 0 current, 1 to 6 buckets of days past due
 -- column: to_bucket integer -- 0 current, 1 to 6 buckets of days past due, 7 paid off
 -- column: credits integer [count] -- credits that went this way
 -- ttl: 300
-select month, from_bucket, to_bucket, sum(n)::bigint as credits
+select
+    month,
+    month - 1 as before,
+    (month + interval '1 month' - interval '1 day')::date as as_of,
+    from_bucket,
+    to_bucket,
+    sum(n)::bigint as credits
 from rollup.rolls
 where month >= date_trunc('month', cast(:first as date)::timestamp)::date
     and month + interval '1 month' <= cast(:last as date) + interval '1 day'

@@ -5,6 +5,7 @@
 -- param: last date -- the last day: month ends after it are left out
 -- param: tiers text[] = {} -- tiers of the credits; none is all
 -- column: vintage date -- first day of the month of disbursement
+-- column: vintage_end date -- its last day
 -- column: month_on_book integer -- months between the month of disbursement and the month whose end is looked at
 -- column: as_of date -- the month end that is looked at
 -- column: credits integer [count] -- credits of the vintage
@@ -15,6 +16,7 @@
 -- ttl: 300
 select
     vintage,
+    (vintage + interval '1 month' - interval '1 day')::date as vintage_end,
     month_on_book,
     (vintage + (month_on_book + 1) * interval '1 month' - interval '1 day')::date as as_of,
     sum(credits)::bigint as credits,
