@@ -7,6 +7,7 @@ a sample is wholly known by how often each score came, and each formula below is
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -414,6 +415,17 @@ def present_cutoff(scored: pd.DataFrame) -> int | None:
     return int(next((score for score in best if approved[score]), best[-1]))
 
 
+def written_cutoff(events: pd.DataFrame) -> int | None:
+    """The cut-off that the newest event of the kind `cutoff` names: the last score from 0 to 100 in its title."""
+    for title in events[events["kind"] == "cutoff"].sort_values("starts_at", ascending=False)["title"]:
+        named = [
+            int(word) for word in re.findall(r"(?<![\d.,])\d{1,3}(?![\d%]|[.,]\d| %)", str(title)) if int(word) < SCORES
+        ]
+        if named:
+            return named[-1]
+    return None
+
+
 @dataclass(frozen=True)
 class WhatIf:
     """Approvals, late share and principal as they were and as they would have been.
@@ -434,17 +446,21 @@ class WhatIf:
     bands: pd.DataFrame
 
 
-def what_if(outcomes: pd.DataFrame, scored: pd.DataFrame, present: int, tried: int) -> WhatIf:
+def what_if(
+    outcomes: pd.DataFrame, scored: pd.DataFrame, present: int, tried: int, *, exceptions: bool = True
+) -> WhatIf:
     """Move the cut-off from `present` to `tried` over the months that both frames hold.
 
     `outcomes` has score, state, credits and principal; `scored` has score, scored and approved.
 
-    Raised: the credits with a score from `present` to below `tried` would not have been approved. Those below the
-    present cut-off are exceptions and stay, as do credits without a score. Exact on the past.
+    Raised: the credits with a score from `present` to below `tried` would not have been approved. Exact on the past.
 
     Lowered: applicants with a score from `tried` to below `present` would have been approved, would have borrowed and
     would have paid as those of the ten points from `present` up did: nobody knows how refused applicants would have
     paid (no reject inference is done). A score whose approvals are already more than that keeps them.
+
+    The credits that were approved below the present cut-off are exceptions: they stay, or (`exceptions` false) those
+    below `tried` would not have been approved either, which is exact too. Credits without a score stay.
 
     `bands`: score, now, then (credits), and change: kept, lost or added.
     """
@@ -455,11 +471,10 @@ def what_if(outcomes: pd.DataFrame, scored: pd.DataFrame, present: int, tried: i
     place = np.arange(SCORES)
     sides = {"credits": credits, "principal": principal, "bad": bad, "good": good, "late_principal": late_principal}
     then = {name: side.copy() for name, side in sides.items()}
-    if tried >= present:
-        lost = (place >= present) & (place < tried)
-        for side in then.values():
-            side[lost] = 0
-    else:
+    lost = (place < tried) & ((place >= present) | (not exceptions))
+    for side in then.values():
+        side[lost] = 0
+    if tried < present:
         near = (place >= present) & (place < present + 10)
         asked = counts_by_score(scored, "scored")
         share = credits[near].sum() / asked[near].sum() if asked[near].sum() else 0.0
