@@ -55,6 +55,18 @@ def band_name(band: int, width: int) -> str:
     return f"{band}-{band + width - 1 if band + width < 100 else 100}"
 
 
+def named_bands(frame: pd.DataFrame, width: int) -> pd.DataFrame:
+    """The frame with its column `band` told for people and for lists of rows: name, score_from, score_to."""
+    bands = frame["band"].astype("int64")
+    named = frame.assign(
+        name=[band_name(band, width) for band in bands],
+        score_from=bands,
+        score_to=(bands + width - 1).where(bands + width < 100, 100),
+    )
+    named.attrs = dict(frame.attrs)
+    return named
+
+
 def add_months(month: date, months: int) -> date:
     """The first day of the month that many months later (or earlier)."""
     place = month.year * 12 + month.month - 1 + months

@@ -697,6 +697,45 @@ def test_every_question_gives_what_pandas_gives(ledger, rows, choice, grain, wid
     assert ask("decisions", params) == sorted(expected)
 
 
+def rows_behind(name: str, params: dict[str, Any]) -> int:
+    return len(queries.ledger(f"rows/{name}", params))
+
+
+@settings(SLOW, max_examples=10)
+@given(ledgers(), choices, st.sampled_from(["day", "week", "month"]), st.sampled_from([5, 10]))
+def test_the_rows_behind_each_mark_are_as_many_as_it_says(ledger, rows, choice, grain, width):
+    fill(ledger, rows)
+    first, last = choice["days"]
+    params = {**choice, "first": first, "last": last, "grain": grain, "width": width}
+    shared = {"tiers": choice["tiers"], "model_versions": choice["model_version"]}
+
+    cells = hase.named_bands(queries.ledger("hase/over_time", params), width)
+    for cell in cells.itertuples():
+        of_cell = {"first": cell.first_day, "last": cell.last_day, "score_from": cell.score_from}
+        assert rows_behind("scores", shared | of_cell | {"score_to": cell.score_to}) == cell.scores
+    for point in queries.ledger("hase/mean_over_time", params).itertuples():
+        of_point = {"first": point.first_day, "last": point.last_day, "model_version": point.model_version}
+        assert rows_behind("scores", shared | of_point) == point.scores
+    parts = hase.by_segment(queries.ledger("hase/distribution", params), "tier", width)
+    for part in hase.named_bands(parts, width).itertuples():
+        of_part = {"first": first, "last": last, "tier": part.tier, "score_from": part.score_from}
+        assert rows_behind("scores", shared | of_part | {"score_to": part.score_to}) == part.scores
+
+    months = {"first_month": first.replace(day=1), "last_month": last.replace(day=1)}
+    days = {"first": months["first_month"], "last": hase.add_months(months["last_month"], 1) - timedelta(days=1)}
+    outcomes = queries.ledger("hase/outcomes", params | months)
+    for one in hase.named_bands(hase.late_by_band(outcomes, width), width).itertuples():
+        if one.band >= 0:
+            of_band = {"states": ("bad", "good"), "score_from": one.score_from, "score_to": one.score_to}
+            assert rows_behind("outcomes", shared | days | of_band) == one.settled
+    for month in hase.separation_by_month(outcomes[outcomes["score"] >= 0]).itertuples():
+        of_month = {"month": month.month, "states": ("bad", "good"), "score_from": 0}
+        assert rows_behind("outcomes", shared | of_month) == month.bad + month.good
+    for one in queries.ledger("hase/decisions", params).itertuples():
+        of_bar = {"first": first, "last": last, "tiers": choice["tiers"], "band": one.band, "status": one.status}
+        assert rows_behind("decisions", of_bar) == one.applications
+
+
 def test_an_empty_ledger_answers_every_question_with_its_columns(ledger):
     fill(ledger, {})
     params = {"first": TODAY, "last": TODAY, "first_month": TODAY.replace(day=1), "last_month": TODAY.replace(day=1)}
