@@ -20,12 +20,21 @@ from psycopg import sql
 from sqlalchemy import Connection, create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.pool import NullPool
 
 from queries.errors import SourceError
 from queries.library import Column, Query
 from queries.rollups import from_rows, named_in
 
 MAX_ROWS = 200_000
+# Seconds for one step of a stream: the first holds the sort of all rows.
+STREAM_STEP = 120
+_FOR_A_STREAM = f"""
+    set local statement_timeout = '{STREAM_STEP}s';
+    set local idle_in_transaction_session_timeout = '{STREAM_STEP}s';
+    -- All rows are read, so the plan with the quickest last row is wanted, not that with the quickest first.
+    set local cursor_tuple_fraction = 1
+"""
 
 
 class LedgerClient:
@@ -53,6 +62,20 @@ class LedgerClient:
         self._running: set[psycopg.Connection[Any]] = set()
         self._lock = threading.Lock()
         self._closed = False
+        connect_args = {
+            "connect_timeout": max(int(connect_timeout), 2),
+            "application_name": "mirador",
+            "options": " ".join(
+                f"-c {name}={value}"
+                for name, value in {
+                    "statement_timeout": int(query_timeout * 1000),
+                    "default_transaction_read_only": "on" if read_only else "off",
+                    "timezone": zone.key,
+                    # Compiling costs more than these short questions gain.
+                    "jit": "off",
+                }.items()
+            ),
+        }
         self._engine = create_engine(
             parsed,
             pool_size=connections,
@@ -62,21 +85,10 @@ class LedgerClient:
             isolation_level="AUTOCOMMIT",
             # Parameters can be ids of people: they stay out of error messages.
             hide_parameters=True,
-            connect_args={
-                "connect_timeout": max(int(connect_timeout), 2),
-                "application_name": "mirador",
-                "options": " ".join(
-                    f"-c {name}={value}"
-                    for name, value in {
-                        "statement_timeout": int(query_timeout * 1000),
-                        "default_transaction_read_only": "on" if read_only else "off",
-                        "timezone": zone.key,
-                        # Compiling costs more than these short questions gain.
-                        "jit": "off",
-                    }.items()
-                ),
-            },
+            connect_args=connect_args,
         )
+        # Each stream has a connection of its own: the pages' pool is not theirs to empty.
+        self._streams = create_engine(parsed, poolclass=NullPool, hide_parameters=True, connect_args=connect_args)
 
     def run(self, query: Query, params: dict[str, Any]) -> tuple[pd.DataFrame, str, tuple[str, ...]]:
         """Ask once and give (frame, the statement with its parameters filled in, no warnings). Raises SourceError."""
@@ -85,6 +97,39 @@ class LedgerClient:
         statement = from_rows(query.text, named_in(query.text))
         names, rows = self._fetch(statement, bound, query.name)
         return to_frame(names, rows, query.columns, self.zone), fill_in(statement, bound), ()
+
+    def stream(self, query: Query, params: dict[str, Any], chunk: int, seconds: float) -> Iterator[list[Any]]:
+        """All rows in lists of `chunk`, as the driver gives them, in the order of the query's columns.
+
+        They come through a cursor of the server in one transaction, so they are of one moment, and no more than a chunk
+        is in memory. Over after `seconds` in all. Raises SourceError, also in the middle.
+        """
+        bound = {name: list(value) if isinstance(value, tuple) else value for name, value in params.items()}
+        until = time.monotonic() + seconds
+        try:
+            with self._streams.connect() as connection:
+                with self._watched(connection, STREAM_STEP):
+                    connection.exec_driver_sql(_FOR_A_STREAM)
+                    # yield_per takes a cursor of the server and reads it in such steps.
+                    parts = connection.execute(
+                        text(query.text), bound, execution_options={"yield_per": chunk}
+                    ).partitions()
+                while not self._closed:
+                    if time.monotonic() > until:
+                        raise SourceError(
+                            f"These rows took longer than {seconds / 60:.0f} minutes: choose a shorter period.",
+                            kind="timeout",
+                            source="ledger",
+                            query=query.name,
+                        )
+                    with self._watched(connection, STREAM_STEP):
+                        rows = next(parts, None)
+                    if not rows:
+                        return
+                    yield list(rows)
+            raise SourceError("Mirador is ending.", kind="down", source="ledger", query=query.name)
+        except SQLAlchemyError as error:
+            raise _told(error, query.name) from error
 
     def ping(self) -> float:
         """Seconds that the smallest question takes. Raises SourceError."""
@@ -120,7 +165,7 @@ class LedgerClient:
             return list(result.keys()), list(rows)
 
     @contextlib.contextmanager
-    def _watched(self, connection: Connection) -> Iterator[None]:
+    def _watched(self, connection: Connection, seconds: float | None = None) -> Iterator[None]:
         """End the wait from this side when the time is over, whatever the server does."""
         raw = connection.connection.dbapi_connection
         assert isinstance(raw, psycopg.Connection)
@@ -130,7 +175,7 @@ class LedgerClient:
             expired.set()
             _cut(raw)
 
-        timer = threading.Timer(self.query_timeout + 1, expire)
+        timer = threading.Timer((seconds or self.query_timeout) + 1, expire)
         timer.daemon = True
         with self._lock:
             self._running.add(raw)

@@ -69,6 +69,7 @@ where true
     and (cast(:band as integer) is null
         or case when a.hase_score is null then -1 else least(a.hase_score / 10 * 10, 90) end = cast(:band as integer))
     and (cardinality(cast(:bands as integer[])) = 0
-        or case when a.hase_score is null then -1 else least(a.hase_score / 10 * 10, 90) end = any(cast(:bands as integer[])))
+        or case when a.hase_score is null then -1 else least(a.hase_score / 10 * 10, 90) end
+            = any(cast(:bands as integer[])))
     and (cast(:score_from as integer) is null or a.hase_score >= cast(:score_from as integer))
     and (cast(:score_to as integer) is null or a.hase_score <= cast(:score_to as integer))
