@@ -55,7 +55,7 @@ def fold(frame: pd.DataFrame, grain: Grain, first: date, last: date, by: Sequenc
 def _start(days: pd.Series, grain: Grain) -> pd.Series:
     days = days.astype("datetime64[us]")
     if grain == "week":
-        return days - pd.to_timedelta(days.dt.weekday, unit="D").astype("timedelta64[us]")
+        return days - pd.to_timedelta(days.dt.day_of_week, unit="D").astype("timedelta64[us]")
     if grain == "month":
         return days - pd.to_timedelta(days.dt.day - 1, unit="D").astype("timedelta64[us]")
     return days

@@ -23,7 +23,8 @@ with chosen as (
     where cardinality(cast(:bands as integer[])) > 0
         and a.submitted_at >= cast(:first as date)::timestamp at time zone :timezone
         and a.submitted_at < (cast(:last as date) + 1)::timestamp at time zone :timezone
-        and coalesce(least(a.hase_score / 10 * 10, 90), -1) = any(cast(:bands as integer[]))
+        and case when a.hase_score is null then -1 else least(a.hase_score / 10 * 10, 90) end
+            = any(cast(:bands as integer[]))
         and (cardinality(cast(:tiers as text[])) = 0 or coalesce(a.sinosure_tier, '') = any(cast(:tiers as text[])))
 ),
 
