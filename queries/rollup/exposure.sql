@@ -37,49 +37,50 @@ heads as (
                 o.start_day
             ),
             o.start_day
-        ) as head_day
+        ) as head_day,
+        max(o.paid_day) over (partition by o.credit_id) as end_day,
+        sum(o.amount_due) filter (where o.paid_day > o.start_day) over (partition by o.credit_id) as total
     from owed o
 ),
 points as (
-    -- What happens to a credit: it enters a bucket, an installment is paid, the last one is paid (bucket 7).
-    select h.credit_id, h.tier, greatest(h.head_day, h.due_date + step.late) as day, step.bucket, null as amount
+    -- What happens to a credit: it comes in with all that is unpaid, it enters a bucket ...
+    select
+        h.credit_id,
+        h.tier,
+        point.day,
+        point.bucket,
+        case when point.day = h.start_day then h.total else 0 end as amount
     from heads h
     cross join lateral (
-        values (-1000000, 1, 0), (1, 8, 1), (8, 16, 2), (16, 31, 3), (31, 61, 4), (61, 91, 5), (91, 1000000, 6)
-    ) as step (late, until, bucket)
-    where
-        h.head_day < h.paid_day
-        and greatest(h.head_day, h.due_date + step.late) < least(h.paid_day, h.due_date + step.until)
+        select greatest(h.head_day, h.due_date + step.late) as day, step.bucket
+        from (values (1, 8, 1), (8, 16, 2), (16, 31, 3), (31, 61, 4), (61, 91, 5), (91, 1000000, 6))
+            as step (late, until, bucket)
+        where
+            h.paid_day > h.due_date + 1
+            and greatest(h.head_day, h.due_date + step.late) < least(h.paid_day, h.due_date + step.until)
+        union all
+        select h.head_day, 0
+        where h.head_day <= h.due_date
+    ) as point
+    where h.head_day < h.paid_day
     union all
-    select h.credit_id, h.tier, h.paid_day, null, -h.amount_due
+    -- ... and an installment is paid; with the last one it leaves (bucket 7).
+    select h.credit_id, h.tier, h.paid_day, case when h.paid_day = h.end_day then 7 end, -h.amount_due
     from heads h
     where h.paid_day > h.start_day and h.paid_day < 'infinity'
-    union all
-    select h.credit_id, h.tier, h.start_day, null, sum(h.amount_due)
-    from heads h
-    where h.paid_day > h.start_day
-    group by 1, 2, 3
-    union all
-    select h.credit_id, h.tier, max(h.paid_day), 7, null
-    from heads h
-    group by 1, 2
-    having max(h.paid_day) < 'infinity' and max(h.paid_day) > min(h.start_day)
-),
-days as (
-    select p.credit_id, p.tier, p.day, max(p.bucket) as bucket, coalesce(sum(p.amount), 0) as amount
-    from points p
-    group by 1, 2, 3
 ),
 states as (
+    -- At the end of each day on which something happens. Of the buckets the latest counts: days grow, so it is in the
+    -- greatest pair of day and bucket.
     select
-        d.credit_id,
-        d.tier,
-        d.day,
-        -- The latest bucket: days grow, so the greatest pair of day and bucket is the last one.
-        (max((d.day - date '0001-01-01') * 8 + d.bucket) over until_day) % 8 as bucket,
-        sum(d.amount) over until_day as balance
-    from days d
-    window until_day as (partition by d.credit_id order by d.day)
+        p.credit_id,
+        p.tier,
+        p.day,
+        row_number() over (partition by p.credit_id, p.day) as number,
+        (max((p.day - date '0001-01-01') * 8 + p.bucket) over until_day) % 8 as bucket,
+        sum(p.amount) over until_day as balance
+    from points p
+    window until_day as (partition by p.credit_id order by p.day)
 ),
 moves as (
     select
@@ -87,6 +88,7 @@ moves as (
         lag(s.bucket) over (partition by s.credit_id order by s.day) as bucket_before,
         lag(s.balance) over (partition by s.credit_id order by s.day) as balance_before
     from states s
+    where s.number = 1
 )
 select
     m.day,
