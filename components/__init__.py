@@ -7,7 +7,7 @@
 What a picture needs to know of its data (query as run, age, failure) it reads from `frame.attrs["answer"]`.
 """
 
-from components.charts import band, bar, line
+from components.charts import area, band, bar, bars_over_time, funnel, heatmap, histogram, line, pareto, points, step
 from components.drill import Drill
 from components.filters import Filters, choice_filter, day_filter, filter_bar
 from components.frame import Figure, on_drawn, on_failure, sentence_of, set_refresh, stop_if_left
@@ -30,6 +30,7 @@ from components.i18n import (
 )
 from components.kpi import Card, kpi_card, kpi_row
 from components.panel import panel
+from components.scales import band_names, dpd_names
 
 __all__ = [
     "Card",
@@ -38,14 +39,21 @@ __all__ = [
     "Filters",
     "_",
     "age",
+    "area",
     "band",
+    "band_names",
     "bar",
+    "bars_over_time",
     "choice_filter",
     "clock",
     "day_filter",
     "day_name",
+    "dpd_names",
     "duration",
     "filter_bar",
+    "funnel",
+    "heatmap",
+    "histogram",
     "kpi_card",
     "kpi_row",
     "language",
@@ -57,12 +65,15 @@ __all__ = [
     "on_drawn",
     "on_failure",
     "panel",
+    "pareto",
     "percent",
+    "points",
     "quantity",
     "sentence_of",
     "set_default_language",
     "set_refresh",
     "short_money",
+    "step",
     "stop_if_left",
     "when",
 ]

@@ -1,76 +1,282 @@
 """Charts: a frame in, a `Figure` out. They know units, languages and colours, and no source.
 
-One colour a meaning, on all pages: tiers run along one scale from strong to weak, methods and integrations have a hue
-of their own (Okabe and Ito's, readable by colour-blind eyes), what nobody foresaw is grey.
+    line(frame, x="day", y="approval_rate", unit="share", title=_("Approval rate"), color="tier")
+
+Common to all: `unit` is a catalogue unit (count, mxn, share, score, seconds, ms) or a word of its own; `names` gives a
+viewer's words for values (see `dpd_names`, `band_names`); `order` their order, else the house's. On charts over time
+`events` are drawn (frame: kind, title, starts_at, ends_at), `target` is (value, label), `compare` a frame like `data`
+whose days were moved onto this period (`Filters.shift`), `today` the day that is not over. With `drill` a click picks a
+mark; see `Figure`. An empty frame gives a figure without a chart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
 from components.frame import Figure, is_dark, unstamped
-from components.i18n import _, d3_locale
+from components.i18n import UNKNOWN, _, d3_locale, is_unknown, percent, short_money, when
+from components.scales import (
+    COLOURS,
+    EVENT_COLOURS,
+    GREY,
+    Grain,
+    Measure,
+    accent,
+    as_shown,
+    bins_of,
+    colour_scale,
+    colours_of,
+    end_of,
+    grain_of,
+    ground,
+    in_order,
+    ink,
+    measure,
+    middle_of,
+    named,
+    pale,
+    said,
+    sequential,
+    time_axis,
+    time_names,
+)
 
-ACCENT, ACCENT_ON_DARK = "#0b7a75", "#3fb8ae"
-GREY = "#8a929c"
-COLOURS = {
-    # Sinosure tiers: one scale, strong to weak
-    "AAA": "#0b4f6c",
-    "AA": "#1b7f9e",
-    "A": "#4fb0a5",
-    "B": "#d9a441",
-    "C": "#c8553d",
-    # payment methods
-    "card": "#0072b2",
-    "oxxo": "#d55e00",
-    "spei": "#009e73",
-    # integrations
-    "geotab": "#56b4e9",
-    "conekta": "#e69f00",
-    "metamap": "#cc79a7",
-    "neon": "#009e73",
-    # days past due: the later the darker
-    "1-7": "#f2c879",
-    "8-15": "#e8a24f",
-    "16-30": "#d9763a",
-    "31-60": "#bd4b33",
-    "61-90": "#912f33",
-    "90+": "#5d1f33",
-}
-_FORMATS = {"count": ",.0f", "share": ".1%", "%": ".1%", "mxn": "$,.3~s", "MXN": "$,.3~s", "score": ".1f", "s": ".3~s"}
-_AXIS_WORDS = {"mxn": "MXN", "count": "", "share": "", "seconds": "s", "score": ""}
+__all__ = [
+    "COLOURS",
+    "GREY",
+    "area",
+    "band",
+    "bar",
+    "bars_over_time",
+    "colour_scale",
+    "funnel",
+    "heatmap",
+    "histogram",
+    "line",
+    "pareto",
+    "points",
+    "step",
+]
+
+Names = Mapping[Any, str] | None
+Target = tuple[float, str] | None
+Rules = Sequence[tuple[float, str]]
+Bin = Literal["day", "week", "month", "moment", "auto"] | None
+
+# More rules than this hide the curve: then only their marks stand above it.
+MOST_RULES = 40
 
 
-def colour_scale(values: Sequence[Any]) -> alt.Scale:
-    """The house's colours for these names; a name that nobody foresaw is grey."""
-    names = [str(value) for value in dict.fromkeys(values)]
-    return alt.Scale(domain=names, range=[COLOURS.get(name, GREY) for name in names])
+# --- what they share --------------------------------------------------------------------------------------------------
 
 
-def accent() -> str:
-    """The colour of a single series, by the viewer's theme."""
-    return ACCENT_ON_DARK if is_dark() else ACCENT
-
-
-def _format(unit: str) -> str:
-    return _FORMATS.get(unit, ",.2~f")
-
-
-def _axis(unit: str, title: str | None = None) -> alt.Axis:
-    words = title if title is not None else _AXIS_WORDS.get(unit, unit)
-    return alt.Axis(format=_format(unit), title=words or None, tickCount=5, titleAnchor="end", titleAngle=0, titleY=-8)
-
-
-def _finish(chart: Any, data: pd.DataFrame, words: str, height: int) -> Figure:
+def _finish(
+    chart: Any, data: pd.DataFrame, words: str, height: int, drill: Any = None, marks: pd.DataFrame | None = None
+) -> Figure:
     locale = d3_locale()
     finished = chart.properties(height=height, width="container").configure(
         locale=alt.Locale(number=locale["number"], time=locale["time"]),
     )
-    return Figure(finished.configure_view(strokeWidth=0), data, words)
+    return Figure(
+        finished.configure_view(strokeWidth=0), data, words, drill=drill, marks=marks if drill is not None else None
+    )
+
+
+def _floats(values: pd.Series[Any]) -> pd.Series[Any]:
+    """Numbers as the chart can draw them: Decimal, Int64 and nulls as float64 with NaN."""
+    return pd.to_numeric(values, errors="coerce").astype("float64")
+
+
+def _is_empty(data: pd.DataFrame, *columns: str) -> bool:
+    return data.empty or bool(data[list(columns)].isna().all(axis=None))
+
+
+def _legend(title: str | None = None, **options: Any) -> alt.Legend:
+    return alt.Legend(
+        **{
+            "orient": "top",
+            "title": title,
+            "symbolType": "square",
+            "symbolStrokeWidth": 0,
+            "symbolOpacity": 1,
+            "labelLimit": 220,
+            "columns": 0,
+            **options,
+        }
+    )
+
+
+def _domain(names: Sequence[str]) -> alt.Scale:
+    return alt.Scale(domain=list(names), range=colours_of(names))
+
+
+def _alt_text(title: str, unit: str, values: pd.Series[Any], over: str = "") -> str:
+    """The chart in a sentence for who does not see it."""
+    known = _floats(values).dropna()
+    if known.empty:
+        return title
+    words = _("{title}: from {low} to {high}").format(
+        title=title, low=said(known.min(), unit), high=said(known.max(), unit)
+    )
+    return f"{words}, {over}" if over else words
+
+
+def _by(drill: Any) -> list[str]:
+    """The columns of the drawn data that a click binds."""
+    return [column for column in dict.fromkeys((getattr(drill, "by", None) or {}).values()) if isinstance(column, str)]
+
+
+def _marks(frame: pd.DataFrame, drill: Any) -> pd.DataFrame:
+    """The drawn marks with the text `mark` that a click tells: the values which it binds."""
+    marks = unstamped(frame).reset_index(drop=True)
+    if drill is None:
+        return marks.assign(mark="")
+    missing = [column for column in _by(drill) if column not in marks]
+    if missing:
+        raise ValueError(f"a click binds columns that the chart does not have: {', '.join(missing)}")
+    texts = pd.Series([""] * len(marks), index=marks.index, dtype=object)
+    for column in _by(drill):
+        values = marks[column]
+        written = (
+            values.map(lambda moment: "" if pd.isna(moment) else moment.isoformat())
+            if pd.api.types.is_datetime64_any_dtype(values.dtype)
+            else values.map(lambda value: "" if is_unknown(value) else str(value))
+        )
+        texts = texts + written.astype(object) + "|"
+    marks["mark"] = texts.astype("str")
+    return marks
+
+
+def _pick(drill: Any) -> Any:
+    """The selection that a click makes, over the text of a mark."""
+    return None if drill is None else alt.selection_point(name="pick", fields=["mark"], on="click", clear="dblclick")
+
+
+def _clickable(chart: Any, pick: Any, *, faint: float = 0.3) -> Any:
+    """Marks that can be picked; the others then step back."""
+    if pick is None:
+        return chart
+    return chart.encode(opacity=alt.condition(pick, alt.value(1), alt.value(faint))).add_params(pick)
+
+
+def _rounded(alone: bool, radius: float = 2) -> dict[str, Any]:
+    """A bar that no other stands on has a soft end."""
+    return {"cornerRadiusEnd": radius} if alone else {}
+
+
+def _cursor(drill: Any) -> dict[str, Any]:
+    return {} if drill is None else {"cursor": "pointer"}
+
+
+def _target_layers(target: Target, unit: Measure) -> list[Any]:
+    """A dashed rule with its label at the right end."""
+    if target is None or is_unknown(target[0]):
+        return []
+    value, label = target
+    base = alt.Chart(pd.DataFrame({"_target": [float(value) / unit.size], "_label": [label]}))
+    return [
+        base.mark_rule(strokeDash=[6, 4], strokeWidth=1.2, color=ink(), opacity=0.8).encode(y="_target:Q"),
+        base.mark_text(align="right", baseline="bottom", dx=-4, dy=-3, fontSize=11, color=ink()).encode(
+            x=alt.value("width"), y="_target:Q", text="_label:N"
+        ),
+    ]
+
+
+def _rule_layers(rules: Rules, *, size: float = 1.0) -> list[Any]:
+    """Upright dashed rules with their labels, staggered so that neighbours can be read."""
+    shown = [(float(value) / size, label) for value, label in rules if not is_unknown(value)]
+    if not shown:
+        return []
+    frame = pd.DataFrame(shown, columns=["_rule", "_label"]).sort_values("_rule", ignore_index=True)
+    frame["_height"] = [4 + 14 * (place % 3) for place in range(len(frame))]
+    base = alt.Chart(frame)
+    return [
+        base.mark_rule(strokeDash=[6, 4], strokeWidth=1.2, color=ink(), opacity=0.8).encode(x="_rule:Q"),
+        base.mark_text(align="left", baseline="top", dx=4, fontSize=11, color=ink()).encode(
+            x="_rule:Q", y=alt.Y("_height:Q", scale=None), text="_label:N"
+        ),
+    ]
+
+
+def event_names() -> dict[str, str]:
+    """The kinds of events in the viewer's language."""
+    return {
+        "deployment": _("Deployment"),
+        "incident": _("Incident"),
+        "alert": _("Alert"),
+        "cutoff": _("Change of cut-off"),
+        "model": _("HASE model"),
+        "other": _("Event"),
+    }
+
+
+def _event_layers(events: pd.DataFrame | None, first: pd.Timestamp, last: pd.Timestamp, x: alt.X) -> list[Any]:
+    """Thin rules with a mark at the top; what lasted long enough to be seen is a shaded band."""
+    if events is None or events.empty:
+        return []
+    frame = pd.DataFrame(
+        {
+            "_kind": [kind if kind in EVENT_COLOURS else "other" for kind in events["kind"].astype(str)],
+            "_title": events["title"].astype(str).to_numpy(),
+            "_x": as_shown(events["starts_at"]).to_numpy(),
+            "_end": as_shown(events["ends_at"]).to_numpy(),
+        }
+    )
+    frame = frame[(frame["_end"].fillna(frame["_x"]) >= first) & (frame["_x"] < last)]
+    if frame.empty:
+        return []
+    frame["_when"] = [_span(start, end) for start, end in zip(frame["_x"], frame["_end"], strict=True)]
+    names = event_names()
+    frame["_word"] = frame["_kind"].map(names)
+    frame["_colour"] = frame["_kind"].map(EVENT_COLOURS)
+    frame["_x"] = frame["_x"].clip(lower=first)
+    frame["_end"] = frame["_end"].clip(upper=last)
+    colour = alt.Color("_colour:N", scale=None, legend=None)
+    tooltip = [
+        alt.Tooltip("_word:N", title=_("Event")),
+        alt.Tooltip("_title:N", title=_("What")),
+        alt.Tooltip("_when:N", title=_("When")),
+    ]
+    layers = []
+    long = frame[(frame["_end"] - frame["_x"]) > (last - first) / 80]
+    if not long.empty:
+        layers.append(alt.Chart(long).mark_rect(opacity=0.13).encode(x=x, x2="_end:T", color=colour, tooltip=tooltip))
+    base = alt.Chart(frame)
+    if len(frame) <= MOST_RULES:
+        layers.append(base.mark_rule(strokeWidth=1, opacity=0.65).encode(x=x, color=colour, tooltip=tooltip))
+    layers.append(
+        base.mark_point(shape="triangle-down", filled=True, size=64, opacity=1, yOffset=-4).encode(
+            x=x, y=alt.value(0), color=colour, tooltip=tooltip
+        )
+    )
+    return layers
+
+
+def _span(start: pd.Timestamp, end: pd.Timestamp | None) -> str:
+    if end is None or pd.isna(end) or end == start:
+        return when(start)
+    return f"{when(start)} – {end:%H:%M}" if end.date() == start.date() else f"{when(start)} – {when(end)}"
+
+
+def _whole_days(frame: pd.DataFrame, grain: Grain, keys: list[str]) -> pd.DataFrame:
+    """A row for each day, week or month between first and last, so that one that is missing is a gap, not a slope."""
+    if grain == "moment" or frame.empty:
+        return frame
+    step: Any = {"day": pd.DateOffset(days=1), "week": pd.DateOffset(days=7), "month": pd.DateOffset(months=1)}[grain]
+    every = pd.date_range(frame["_start"].min(), frame["_start"].max(), freq=step)
+    if len(every) > 4000 or not frame["_start"].isin(every).all():
+        return frame
+    names = frame[keys].drop_duplicates()
+    grid = names.merge(pd.DataFrame({"_start": every}), how="cross")
+    return grid.merge(frame, on=[*keys, "_start"], how="left")
+
+
+# --- over time --------------------------------------------------------------------------------------------------------
 
 
 def band(
@@ -88,6 +294,7 @@ def band(
     """
     if data[[y, "normal"]].dropna(how="all").empty:
         return Figure(None, data, title)
+    how = measure(unit)
     hours = alt.Axis(
         values=list(range(0, 1441, 180)),
         labelExpr="format(floor(datum.value / 60), '02') + ':' + format(datum.value % 60, '02')",
@@ -97,25 +304,25 @@ def band(
     position = alt.X(f"{x}:Q", axis=hours, scale=alt.Scale(domain=[0, 1440], nice=False))
     # The label is part of the data, for a legend that also reads out.
     names = {"day": _("This day"), "normal": _("Normal day"), "band": _("8 of 10 normal days")}
-    fields = [x, y, "normal", "low", "high"]
-    table = unstamped(data)[fields].assign(_day=names["day"], _normal=names["normal"], _band=names["band"])
+    table = unstamped(data)[[x]].assign(_day=names["day"], _normal=names["normal"], _band=names["band"])
+    for name in (y, "normal", "low", "high"):
+        table[name] = _floats(data[name]) / how.size
+        table[f"_{name}_said"] = [how.words(value) for value in data[name]]
     colour = alt.Scale(domain=list(names.values()), range=[accent(), GREY, "#59616c" if is_dark() else "#b9c0c8"])
-    legend = alt.Legend(
-        orient="top", title=None, symbolType="square", symbolOpacity=1, symbolStrokeWidth=0, labelLimit=260
-    )
+    legend = _legend()
+    table["_clock"] = [f"{int(m) // 60:02d}:{int(m) % 60:02d}" for m in table[x]]
     tooltip = [
         alt.Tooltip("_clock:N", title=_("Time")),
-        alt.Tooltip(f"{y}:Q", format=_format(unit), title=names["day"]),
-        alt.Tooltip("normal:Q", format=_format(unit), title=names["normal"]),
-        alt.Tooltip("low:Q", format=_format(unit), title=_("10 % below")),
-        alt.Tooltip("high:Q", format=_format(unit), title=_("10 % above")),
+        alt.Tooltip(f"_{y}_said:N", title=names["day"]),
+        alt.Tooltip("_normal_said:N", title=names["normal"]),
+        alt.Tooltip("_low_said:N", title=_("10 % below")),
+        alt.Tooltip("_high_said:N", title=_("10 % above")),
     ]
-    table["_clock"] = [f"{int(m) // 60:02d}:{int(m) % 60:02d}" for m in table[x]]
     base = alt.Chart(table)
     layers = [
         base.mark_area(opacity=0.4, line=False).encode(
             x=position,
-            y=alt.Y("low:Q", axis=_axis(unit)),
+            y=alt.Y("low:Q", axis=how.axis()),
             y2="high:Q",
             color=alt.Color("_band:N", scale=colour, legend=legend),
         ),
@@ -131,23 +338,439 @@ def band(
 
 
 def line(
-    data: pd.DataFrame, *, x: str, y: str, unit: str, title: str, color: str | None = None, height: int = 260
+    data: pd.DataFrame,
+    *,
+    x: str,
+    y: str,
+    unit: str,
+    title: str,
+    color: str | None = None,
+    order: Sequence[Any] | None = None,
+    names: Names = None,
+    compare: pd.DataFrame | None = None,
+    low: str | None = None,
+    high: str | None = None,
+    target: Target = None,
+    events: pd.DataFrame | None = None,
+    today: Any = None,
+    zero: bool | None = None,
+    height: int = 260,
+    drill: Any = None,
 ) -> Figure:
-    """A line a colour over time. A missing value is a gap, not a slope."""
-    if data.empty:
+    """A line a colour over time, with its interval `low` to `high` where given. A missing value is a gap, not a slope.
+
+    `x` is a day (or the first day of a week or month) or a moment; `zero` forces the axis to begin at nothing, or not;
+    by default it does for counts and money.
+    """
+    if _is_empty(data, y) or data[x].isna().all():
         return Figure(None, data, title)
-    encoding: dict[str, Any] = {
-        "x": alt.X(f"{x}:T", axis=alt.Axis(title=None, grid=False, tickCount=8)),
-        "y": alt.Y(f"{y}:Q", axis=_axis(unit)),
-        "tooltip": [alt.Tooltip(f"{x}:T"), alt.Tooltip(f"{y}:Q", format=_format(unit))],
-    }
-    if color:
-        scale = colour_scale(sorted(data[color].unique()))
-        encoding["color"] = alt.Color(f"{color}:N", scale=scale, legend=alt.Legend(orient="top", title=None))
-        encoding["tooltip"].append(alt.Tooltip(f"{color}:N"))
+    grain = grain_of(data[x])
+    how = measure(unit, [*data[y], *(() if compare is None else compare[y])])
+    this = _("This period")
+    frame = _series(data, x, y, color, names, this, how)
+    frame["mark"] = _marks(data, drill)["mark"].to_numpy()
+    if low and high:
+        frame["_low"], frame["_high"] = (
+            _floats(data[low]).to_numpy() / how.size,
+            _floats(data[high]).to_numpy() / how.size,
+        )
+        frame["_interval"] = [f"{how.words(a)} – {how.words(b)}" for a, b in zip(data[low], data[high], strict=True)]
+    frame = frame[frame["_start"].notna()]
+    series = in_order(data[color], order, names) if color else [this]
+    frame = _whole_days(frame.sort_values("_start"), grain, ["_series"])
+    frame["_x"] = middle_of(frame["_start"], grain)
+    beside = (
+        _series(compare, x, y, color, names, this, how) if compare is not None and not _is_empty(compare, y) else None
+    )
+    if beside is not None:
+        first, last = frame["_start"].min(), end_of(frame["_start"], grain).max()
+        beside = beside[(beside["_start"] >= first) & (beside["_start"] < last)].sort_values("_start")
+        beside["_x"] = middle_of(beside["_start"], grain)
+
+    position = time_axis(frame["_start"], grain)
+    plain = position.copy()
+    begins = zero if zero is not None else how.unit.lower() in {"count", "mxn"}
+    height_of = alt.Y("_y:Q", axis=how.axis(), scale=alt.Scale(zero=begins, nice=True))
+    compared = _("Compared period")
+    many = color is not None
+    domain = series if many else ([this, compared] if beside is not None else [this])
+    hues = colours_of(series) if many else ([accent(), pale()] if beside is not None else [accent()])
+    colour = alt.Color(
+        "_series:N",
+        scale=alt.Scale(domain=domain, range=hues),
+        legend=_legend() if many or beside is not None else None,
+    )
+    pick = _pick(drill)
+    layers: list[Any] = []
+    if low and high:
+        layers.append(
+            alt.Chart(frame[["_x", "_low", "_high", "_series"]])
+            .mark_area(opacity=0.18, line=False)
+            .encode(
+                x=position, y=alt.Y("_low:Q", axis=how.axis(), scale=alt.Scale(zero=begins)), y2="_high:Q", color=colour
+            )
+        )
+    if beside is not None:
+        if not many:
+            beside["_series"] = compared
+        layers.append(
+            alt.Chart(beside[["_x", "_y", "_series"]])
+            .mark_line(strokeDash=[4, 4], strokeWidth=1.4, opacity=0.6 if many else 0.9)
+            .encode(x=position, y=height_of, color=colour)
+        )
+    over, running = _split(frame, grain, today)
+    core = ["_x", "_y", "_series"]
+    layers.append(
+        alt.Chart(over[core])
+        .mark_line(strokeWidth=2.2, strokeJoin="round")
+        .encode(x=position, y=height_of, color=colour)
+    )
+    if not running.empty:
+        layers.append(
+            alt.Chart(running[core])
+            .mark_line(strokeWidth=2, strokeDash=[2, 3])
+            .encode(x=position, y=height_of, color=colour)
+        )
+    layers.append(_hover(frame, beside, series, position, grain, how, many=many, target=target))
+    layers += _target_layers(target, how)
+    dots = _dots(frame, over, running, drill)
+    if not dots.empty:
+        points = alt.Chart(dots[[*core, "mark", "_size", "_name", "_said"]]).mark_point(
+            filled=True, opacity=1, **_cursor(drill)
+        )
+        points = points.encode(
+            x=plain,
+            y=height_of,
+            color=colour,
+            size=alt.Size("_size:Q", scale=None),
+            tooltip=[
+                alt.Tooltip("_name:N", title=_("Day") if grain == "day" else _("Time")),
+                alt.Tooltip("_said:N", title=title),
+                *([alt.Tooltip("_series:N", title=" ")] if many else []),
+            ],
+        )
+        layers.append(_clickable(points, pick, faint=0.45))
+    layers += _event_layers(events, frame["_start"].min(), end_of(frame["_start"], grain).max(), plain)
+    words = _alt_text(title, unit, data[y], _over(frame["_start"], grain))
+    return _finish(alt.layer(*layers), data, words, height, drill, _marks(data, drill))
+
+
+def _series(
+    data: pd.DataFrame, x: str, y: str, color: str | None, names: Names, alone: str, how: Measure
+) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "_start": as_shown(data[x]).to_numpy(),
+            "_y": _floats(data[y]).to_numpy() / how.size,
+            "_series": named(data[color], names) if color else alone,
+            "_said": [how.words(value) for value in data[y]],
+        }
+    )
+
+
+def _over(starts: pd.Series[Any], grain: Grain) -> str:
+    first, last = time_names(pd.Series([starts.min(), starts.max()]), grain)
+    return first if first == last else f"{first} – {last}"
+
+
+def _split(frame: pd.DataFrame, grain: Grain, today: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What is over, and the last stretch to what is not: it is drawn dotted."""
+    if today is None or grain == "moment":
+        return frame, frame.iloc[:0]
+    running = end_of(frame["_start"], grain) > pd.Timestamp(today)
+    if not running.any():
+        return frame, frame.iloc[:0]
+    before = frame[~running]
+    joint = before[before["_start"] == before["_start"].max()] if not before.empty else before
+    return before, pd.concat([joint, frame[running]])
+
+
+def _dots(frame: pd.DataFrame, over: pd.DataFrame, running: pd.DataFrame, drill: Any) -> pd.DataFrame:
+    """The points that are seen: all when a click picks one, else those that no line reaches, and the unfinished one."""
+    known = frame[frame["_y"].notna()].copy()
+    known["_name"] = time_names(known["_start"], grain_of(frame["_start"]))
+    known["_size"] = 26.0 if drill is not None and len(known) <= 400 else 12.0
+    if drill is not None:
+        return known
+    values = frame.groupby("_series", sort=False)["_y"]
+    alone = frame["_y"].notna() & values.shift(1).isna() & values.shift(-1).isna()
+    last = frame["_start"].isin(running["_start"]) & ~frame["_start"].isin(over["_start"])
+    known["_size"] = 30.0
+    return known[(alone | last)[known.index]]
+
+
+def _hover(
+    frame: pd.DataFrame,
+    beside: pd.DataFrame | None,
+    series: list[str],
+    position: alt.X,
+    grain: Grain,
+    how: Measure,
+    *,
+    many: bool,
+    target: Target,
+) -> Any:
+    """An unseen strip over each day, whose tooltip has every series: the eye need not hit a line."""
+    wide = frame.pivot_table(index="_start", columns="_series", values="_said", aggfunc="first", dropna=False)
+    wide = wide.reindex(columns=series)
+    wide.columns = pd.Index([f"_s{place}" for place in range(len(series))])
+    wide = wide.fillna(UNKNOWN).reset_index()
+    tooltip = [alt.Tooltip("_name:N", title=_("Day") if grain == "day" else _("Time"))]
+    tooltip += [
+        alt.Tooltip(f"_s{place}:N", title=name if many else _("This period") if beside is not None else _("Value"))
+        for place, name in enumerate(series)
+    ]
+    if "_interval" in frame and not many:
+        intervals = frame.dropna(subset=["_interval"]).set_index("_start")["_interval"]
+        wide["_interval"] = wide["_start"].map(intervals[~intervals.index.duplicated()]).fillna(UNKNOWN)
+        tooltip.append(alt.Tooltip("_interval:N", title=_("Interval")))
+    if beside is not None and not many:
+        past = beside.set_index("_start")["_said"]
+        wide["_past"] = wide["_start"].map(past[~past.index.duplicated()]).fillna(UNKNOWN)
+        tooltip.append(alt.Tooltip("_past:N", title=_("Compared period")))
+    wide["_name"] = time_names(wide["_start"], grain)
+    if grain == "moment":
+        least = wide["_start"].sort_values().diff().min()
+        half = (least if pd.notna(least) else pd.Timedelta(hours=1)) / 2
+        wide["_x"], wide["_to"] = wide["_start"] - half, wide["_start"] + half
+        wide["_x"], wide["_to"] = (
+            wide["_x"].clip(lower=wide["_start"].min()),
+            wide["_to"].clip(upper=wide["_start"].max()),
+        )
     else:
-        encoding["color"] = alt.value(accent())
-    return _finish(alt.Chart(unstamped(data)).mark_line(strokeWidth=2).encode(**encoding), data, title, height)
+        wide["_x"], wide["_to"] = wide["_start"], end_of(wide["_start"], grain)
+    return alt.Chart(wide.drop(columns="_start")).mark_rect(opacity=0).encode(x=position, x2="_to:T", tooltip=tooltip)
+
+
+def area(
+    data: pd.DataFrame,
+    *,
+    x: str,
+    y: str,
+    unit: str,
+    title: str,
+    color: str,
+    order: Sequence[Any] | None = None,
+    names: Names = None,
+    normalize: bool = False,
+    events: pd.DataFrame | None = None,
+    today: Any = None,
+    height: int = 260,
+    drill: Any = None,
+) -> Figure:
+    """Stacked areas over time, the first of the order at the bottom; as shares of the whole with `normalize`."""
+    if _is_empty(data, y) or data[x].isna().all():
+        return Figure(None, data, title)
+    grain = grain_of(data[x])
+    how = measure("share" if normalize else unit, () if normalize else data[y])
+    said_in = measure(unit)
+    frame = _series(data, x, y, color, names, "", Measure(unit) if normalize else how)
+    frame["_said"] = [said_in.words(value) for value in data[y]]
+    frame["mark"] = _marks(data, drill)["mark"].to_numpy()
+    frame = frame[frame["_start"].notna()].sort_values("_start", ignore_index=True)
+    series = in_order(data[color], order, names)
+    frame["_x"] = middle_of(frame["_start"], grain)
+    frame["_place"] = frame["_series"].map({name: place for place, name in enumerate(series)})
+    # Where each layer's upper edge is, for the points that are clicked.
+    frame = frame.sort_values(["_start", "_place"], ignore_index=True)
+    frame["_y"] = frame["_y"].fillna(0.0)
+    whole = frame.groupby("_start")["_y"].transform("sum")
+    if normalize:
+        frame["_y"] = (frame["_y"] / whole.where(whole != 0)).fillna(0.0)
+    frame["_top"] = frame.groupby("_start")["_y"].cumsum()
+    position = time_axis(frame["_start"], grain)
+    colour = alt.Color("_series:N", scale=_domain(series), legend=_legend())
+    base = alt.Chart(frame[["_x", "_y", "_series", "_place"]])
+    scale = alt.Scale(domain=[0, 1]) if normalize else alt.Scale(zero=True)
+    layers: list[Any] = [
+        base.mark_area(line=False, opacity=0.92).encode(
+            x=position,
+            y=alt.Y("_y:Q", stack=True, axis=how.axis(), scale=scale),
+            color=colour,
+            order=alt.Order("_place:Q"),
+        )
+    ]
+    layers += _veil(frame["_start"], grain, today)
+    layers.append(_hover(frame, None, series, position, grain, how, many=True, target=None))
+    if drill is not None:
+        frame["_name"] = time_names(frame["_start"], grain)
+        dots = alt.Chart(frame[["_x", "_top", "_series", "mark", "_name", "_said"]]).mark_point(
+            filled=True, size=30, stroke=ground(), strokeWidth=0.5, **_cursor(drill)
+        )
+        tooltip = [
+            alt.Tooltip("_name:N", title=_("Day") if grain == "day" else _("Time")),
+            alt.Tooltip("_series:N", title=" "),
+            alt.Tooltip("_said:N", title=title),
+        ]
+        layers.append(
+            _clickable(dots.encode(x=position, y="_top:Q", color=colour, tooltip=tooltip), _pick(drill), faint=0.25)
+        )
+    layers += _event_layers(events, frame["_start"].min(), end_of(frame["_start"], grain).max(), position)
+    words = _alt_text(title, unit, data[y], _over(frame["_start"], grain))
+    return _finish(alt.layer(*layers), data, words, height, drill, _marks(data, drill))
+
+
+def _veil(starts: pd.Series[Any], grain: Grain, today: Any) -> list[Any]:
+    """A veil over what is not over yet, from the middle of what is."""
+    if today is None or grain == "moment":
+        return []
+    running = starts[end_of(starts, grain) > pd.Timestamp(today)]
+    before = starts[end_of(starts, grain) <= pd.Timestamp(today)]
+    if running.empty:
+        return []
+    begin = middle_of(before, grain).max() if not before.empty else running.min()
+    frame = pd.DataFrame({"_x": [begin], "_to": [end_of(running, grain).max()]})
+    return [alt.Chart(frame).mark_rect(color=ground(), opacity=0.45).encode(x="_x:T", x2="_to:T")]
+
+
+def bars_over_time(
+    data: pd.DataFrame,
+    *,
+    x: str,
+    y: str,
+    unit: str,
+    title: str,
+    color: str | None = None,
+    order: Sequence[Any] | None = None,
+    names: Names = None,
+    compare: pd.DataFrame | None = None,
+    target: Target = None,
+    events: pd.DataFrame | None = None,
+    today: Any = None,
+    bin: Bin = None,
+    height: int = 260,
+    drill: Any = None,
+) -> Figure:
+    """Stacked bars over time, the compared period as a pale line through its totals.
+
+    `bin` gathers a sum by day, week (from Monday) or month, or as fits the length (`auto`); then the marks carry
+    `bin_first` and `bin_last`, the days that a bar holds, both inclusive. Without it bars stand as the data does.
+    """
+    if _is_empty(data, y) or data[x].isna().all():
+        return Figure(None, data, title)
+    marks, grain = _binned(data[data[x].notna()], x, y, color, bin, drill)
+    marks = _marks(marks, drill)
+    others = None
+    if compare is not None and not _is_empty(compare, y):
+        others, _grain = _binned(compare[compare[x].notna()], x, y, None, grain if bin else None, None)
+    totals = marks.groupby("_start")["_y"].sum()
+    how = measure(unit, [*totals, *(() if others is None else others["_y"])])
+    this, compared = _("This period"), _("Compared period")
+    series = in_order(data[color], order, names) if color else [this]
+    first, last = marks["_start"].min(), end_of(marks["_start"], grain).max()
+    frame = pd.DataFrame({"mark": marks["mark"], "_series": named(marks[color], names) if color else this})
+    width = end_of(marks["_start"], grain) - marks["_start"]
+    if grain == "moment":
+        width = pd.Series([_narrowest(marks["_start"])] * len(marks))
+        last = last + _narrowest(marks["_start"])
+    frame["_x"], frame["_to"] = marks["_start"] + width * 0.09, marks["_start"] + width * 0.91
+    frame["_y"] = marks["_y"] / how.size
+    frame["_place"] = frame["_series"].map({name: place for place, name in enumerate(series)})
+    frame["_name"] = _bin_names(marks, grain)
+    frame["_said"] = [how.words(value) for value in marks["_y"]]
+    frame["_total"] = [how.words(totals[start]) for start in marks["_start"]]
+    running = pd.Series(False, index=marks.index)
+    if today is not None and grain != "moment":
+        running = end_of(marks["_start"], grain) > pd.Timestamp(today)
+    frame["_solid"] = np.where(running, 0.45, 1.0)
+
+    position = time_axis(marks["_start"], grain)
+    if others is not None:
+        others = others[(others["_start"] >= first) & (others["_start"] < last)].sort_values("_start")
+        past = others.groupby("_start")["_y"].sum()
+        frame["_past"] = [how.words(past.get(start)) for start in marks["_start"]]
+    pick = _pick(drill)
+    domain = series if color else ([this, compared] if others is not None else [this])
+    hues = colours_of(series) if color else ([accent(), pale()] if others is not None else [accent()])
+    colour = alt.Color(
+        "_series:N",
+        scale=alt.Scale(domain=domain, range=hues),
+        legend=_legend() if color or others is not None else None,
+    )
+    tooltip = [alt.Tooltip("_name:N", title=_("Day") if grain == "day" else _("Time"))]
+    tooltip += [alt.Tooltip("_series:N", title=" ")] if color else []
+    tooltip.append(alt.Tooltip("_said:N", title=title if len(title) < 40 else _("Value")))
+    tooltip += [alt.Tooltip("_total:N", title=_("Total"))] if color else []
+    tooltip += [alt.Tooltip("_past:N", title=compared)] if others is not None else []
+    if running.any():
+        frame["_note"] = np.where(running, _("not over yet"), "")
+        tooltip.append(alt.Tooltip("_note:N", title=" "))
+    bars = (
+        alt.Chart(frame)
+        .mark_bar(**_rounded(not color, 1.5), **_cursor(drill))
+        .encode(
+            x=position,
+            x2="_to:T",
+            y=alt.Y("_y:Q", stack="zero", axis=how.axis()),
+            color=colour,
+            order=alt.Order("_place:Q"),
+            fillOpacity=alt.FillOpacity("_solid:Q", scale=None, legend=None),
+            tooltip=tooltip,
+        )
+    )
+    layers: list[Any] = [_clickable(bars, pick)]
+    if others is not None and not others.empty:
+        past_frame = pd.DataFrame(
+            {"_x": middle_of(past.index.to_series(), grain).to_numpy(), "_y": past.to_numpy() / how.size}
+        )
+        past_frame["_series"] = compared
+        dashed = alt.Chart(past_frame).mark_line(strokeDash=[4, 4], strokeWidth=1.6, opacity=0.95)
+        encoded = dashed.encode(x=position, y="_y:Q", color=alt.value(pale()) if color else colour)
+        layers.append(encoded)
+    layers += _target_layers(target, how)
+    layers += _event_layers(events, first, last, position)
+    words = _alt_text(title, unit, totals, _over(marks["_start"], grain))
+    return _finish(alt.layer(*layers), data, words, height, drill, marks)
+
+
+def _narrowest(starts: pd.Series[Any]) -> pd.Timedelta:
+    least = starts.drop_duplicates().sort_values().diff().min()
+    return least if pd.notna(least) else pd.Timedelta(hours=1)
+
+
+def _binned(data: pd.DataFrame, x: str, y: str, color: str | None, bin: Bin, drill: Any) -> tuple[pd.DataFrame, Grain]:
+    """One row a bar: `_start`, `_y`, `bin_first`, `bin_last`, the colour, and the columns that a click needs."""
+    starts, grain = bins_of(data[x], bin)
+    frame = unstamped(data).assign(_start=starts, _y=_floats(data[y]))
+    days = as_shown(data[x])
+    if bin is None:
+        # As the data stands: a first day of a week or month stands for all of it.
+        ends = end_of(starts, grain) - pd.Timedelta(days=1) if grain != "moment" else starts
+        return frame.assign(bin_first=starts, bin_last=ends).reset_index(drop=True), grain
+    keys = [
+        column for column in dict.fromkeys(["_start", color, *_by(drill)]) if column in frame and column is not None
+    ]
+    keys = [column for column in keys if column not in {x, "bin_first", "bin_last"}]
+    sums = {"_y": "sum"}
+    count = getattr(drill, "count", None)
+    if isinstance(count, str) and count in frame and count not in keys:
+        frame[count] = _floats(frame[count])
+        sums[count] = "sum"
+    gathered = frame.groupby(keys, sort=True, dropna=False, as_index=False).agg(sums)
+    # The days of a bin are those of the whole bin within the data, not those of one colour that has rows.
+    lower, upper = days.min().normalize(), days.max().normalize()
+    gathered["bin_first"] = gathered["_start"].clip(lower=lower)
+    gathered["bin_last"] = (end_of(gathered["_start"], grain) - pd.Timedelta(days=1)).clip(upper=upper)
+    gathered[x] = gathered["_start"]
+    return gathered, grain
+
+
+def _bin_names(marks: pd.DataFrame, grain: Grain) -> list[str]:
+    """A whole month by its name, a week or a part by its days."""
+    names = time_names(marks["_start"], grain)
+    if grain not in {"week", "month"}:
+        return names
+    whole = (marks["bin_first"] == marks["_start"]) & (
+        marks["bin_last"] == end_of(marks["_start"], grain) - pd.Timedelta(days=1)
+    )
+    first, last = time_names(marks["bin_first"], "day"), time_names(marks["bin_last"], "day")
+    return [
+        name if full else (a if a == b else f"{a} – {b}")
+        for name, full, a, b in zip(names, whole, first, last, strict=True)
+    ]
+
+
+# --- by a name --------------------------------------------------------------------------------------------------------
 
 
 def bar(
@@ -158,19 +781,519 @@ def bar(
     unit: str,
     title: str,
     color: str | None = None,
-    order: Sequence[str] | None = None,
+    order: Sequence[Any] | None = None,
+    names: Names = None,
+    compare: pd.DataFrame | None = None,
+    target: Target = None,
+    low: str | None = None,
+    high: str | None = None,
     height: int = 260,
+    drill: Any = None,
 ) -> Figure:
-    """Bars of a quantity by a name, in the given order or as the data stands."""
-    if data.empty:
+    """Bars of a quantity by a name, in the given order or as the data stands; `compare` as a tick on each bar."""
+    if _is_empty(data, y):
         return Figure(None, data, title)
-    names = list(order) if order else list(dict.fromkeys(data[x].astype(str)))
-    encoding: dict[str, Any] = {
-        "x": alt.X(f"{x}:N", sort=names, axis=alt.Axis(title=None, labelAngle=0)),
-        "y": alt.Y(f"{y}:Q", axis=_axis(unit)),
-        "tooltip": [alt.Tooltip(f"{x}:N"), alt.Tooltip(f"{y}:Q", format=_format(unit))],
-        "color": alt.Color(f"{color}:N", scale=colour_scale(data[color]), legend=None)
+    how = measure(unit, data[y])
+    shown = in_order(data[x], order, names) if order is not None or names else list(dict.fromkeys(named(data[x])))
+    marks = _marks(data, drill)
+    frame = pd.DataFrame({"_x": named(data[x], names), "_y": _floats(data[y]).to_numpy() / how.size})
+    frame["_said"] = [how.words(value) for value in data[y]]
+    frame["mark"] = marks["mark"]
+    series = in_order(data[color], None, names) if color else []
+    frame["_series"] = named(data[color], names) if color else ""
+    stacked = bool(color) and color != x
+    tooltip = [alt.Tooltip("_x:N", title=" "), alt.Tooltip("_said:N", title=title if len(title) < 40 else _("Value"))]
+    if stacked:
+        tooltip.insert(1, alt.Tooltip("_series:N", title=" "))
+    if compare is not None and not _is_empty(compare, y):
+        past = _floats(compare[y]).groupby(named(compare[x], names)).sum()
+        frame["_past"] = [how.words(past.get(name)) for name in frame["_x"]]
+        tooltip.append(alt.Tooltip("_past:N", title=_("Compared period")))
+    if low and high:
+        frame["_low"], frame["_high"] = (
+            _floats(data[low]).to_numpy() / how.size,
+            _floats(data[high]).to_numpy() / how.size,
+        )
+        frame["_interval"] = [f"{how.words(a)} – {how.words(b)}" for a, b in zip(data[low], data[high], strict=True)]
+        tooltip.append(alt.Tooltip("_interval:N", title=_("Interval")))
+    across = alt.X(
+        "_x:N", sort=shown, axis=alt.Axis(title=None, labelAngle=0, labelLimit=110, ticks=False, labelOverlap=True)
+    )
+    bars = (
+        alt.Chart(frame)
+        .mark_bar(**_rounded(not stacked), **_cursor(drill))
+        .encode(
+            x=across,
+            y=alt.Y("_y:Q", axis=how.axis(), stack="zero" if stacked else None),
+            color=alt.Color("_series:N", scale=_domain(series), legend=_legend() if stacked else None)
+            if color
+            else alt.value(accent()),
+            tooltip=tooltip,
+        )
+    )
+    layers: list[Any] = [_clickable(bars, _pick(drill))]
+    if low and high:
+        layers.append(
+            alt.Chart(frame)
+            .mark_rule(color=ink(), strokeWidth=1.4)
+            .encode(x=across, y="_low:Q", y2="_high:Q", tooltip=tooltip)
+        )
+    if "_past" in frame:
+        ticks = pd.DataFrame({"_x": list(past.index), "_y": past.to_numpy() / how.size})
+        ticks = ticks[ticks["_x"].isin(frame["_x"])]
+        layers.append(alt.Chart(ticks).mark_tick(thickness=2, color=ink(), opacity=0.75).encode(x=across, y="_y:Q"))
+    layers += _target_layers(target, how)
+    words = _alt_text(title, unit, data[y])
+    return _finish(alt.layer(*layers), data, words, height, drill, marks)
+
+
+def pareto(
+    data: pd.DataFrame,
+    *,
+    x: str,
+    y: str,
+    unit: str,
+    title: str,
+    names: Names = None,
+    height: int | None = None,
+    drill: Any = None,
+) -> Figure:
+    """The largest first, with the share that they and all before them make up of the whole."""
+    if _is_empty(data, y):
+        return Figure(None, data, title)
+    marks = _marks(data, drill)
+    frame = pd.DataFrame({"_name": named(data[x], names), "_value": _floats(data[y]).fillna(0.0).to_numpy()})
+    frame["mark"] = marks["mark"]
+    frame = frame.sort_values("_value", ascending=False, kind="stable", ignore_index=True)
+    how = measure(unit, frame["_value"])
+    whole = frame["_value"].sum()
+    frame["_y"] = frame["_value"] / how.size
+    frame["_share"] = frame["_value"].cumsum() / whole if whole else 0.0
+    frame["_said"] = [how.words(value) for value in frame["_value"]]
+    frame["_own"] = [percent(value / whole if whole else None) for value in frame["_value"]]
+    frame["_cumulated"] = [percent(value) for value in frame["_share"]]
+    order = list(frame["_name"])
+    down = alt.Y("_name:N", sort=order, axis=alt.Axis(title=None, labelLimit=150, ticks=False, domain=False))
+    tooltip = [
+        alt.Tooltip("_name:N", title=" "),
+        alt.Tooltip("_said:N", title=title if len(title) < 40 else _("Value")),
+        alt.Tooltip("_own:N", title=_("Share")),
+        alt.Tooltip("_cumulated:N", title=_("With those before")),
+    ]
+    bars = (
+        alt.Chart(frame)
+        .mark_bar(cornerRadiusEnd=2, height={"band": 0.72}, **_cursor(drill))
+        .encode(y=down, x=alt.X("_y:Q", axis=how.along()), color=alt.value(accent()), tooltip=tooltip)
+    )
+    top = alt.Axis(orient="top", format=".0%", title=None, tickCount=5, grid=False, values=[0, 0.25, 0.5, 0.75, 1])
+    share = alt.X("_share:Q", axis=top, scale=alt.Scale(domain=[0, 1]))
+    hue = "#d9a441" if not is_dark() else "#e0b35c"
+    curve = alt.Chart(frame).mark_line(
+        color=hue, strokeWidth=2, point=alt.OverlayMarkDef(size=36, color=hue, filled=True)
+    )
+    cumulated = curve.encode(y=down, x=share, order=alt.Order("_share:Q"), tooltip=tooltip)
+    chart = alt.layer(_clickable(bars, _pick(drill)), cumulated).resolve_scale(x="independent")
+    words = _alt_text(title, unit, data[y], f"{order[0]} {frame['_own'][0]}")
+    tall = height or max(28 * len(frame) + 50, 120)
+    return _finish(chart, data, words, tall, drill, marks)
+
+
+def funnel(
+    data: pd.DataFrame,
+    *,
+    x: str,
+    y: str,
+    unit: str,
+    title: str,
+    note: str | None = None,
+    names: Names = None,
+    height: int | None = None,
+    drill: Any = None,
+) -> Figure:
+    """Steps as they follow in the data, each with its share of the step before and of the first.
+
+    `note` is a column of text under a step's name, such as the median time since the step before.
+    """
+    if _is_empty(data, y):
+        return Figure(None, data, title)
+    marks = _marks(data, drill)
+    values = _floats(data[y]).fillna(0.0)
+    how = measure(unit, values)
+    frame = pd.DataFrame({"_name": named(data[x], names), "_y": values.to_numpy() / how.size, "mark": marks["mark"]})
+    first, before = values.iloc[0], values.shift(1)
+    frame["_said"] = [how.words(value) for value in values]
+    frame["_of_before"] = [percent(value / past if past else None) for value, past in zip(values, before, strict=True)]
+    frame["_of_first"] = [percent(value / first if first else None) for value in values]
+    notes = ["" if is_unknown(text) else str(text) for text in data[note]] if note else [""] * len(frame)
+    frame["_note"] = notes
+    frame["_label"] = [
+        said_ if place == 0 else f"{said_} · {of_before}"
+        for place, (said_, of_before) in enumerate(zip(frame["_said"], frame["_of_before"], strict=True))
+    ]
+    greatest = float(frame["_y"].max()) or 1.0
+    frame["_inside"] = frame["_y"] > 0.5 * greatest
+    order = list(dict.fromkeys(frame["_name"]))
+    lines = frame.drop_duplicates("_name").set_index("_name")["_note"]
+    frame["_axis"] = [f"{name}\n{lines[name]}" if lines[name] else name for name in frame["_name"]]
+    labels = [f"{name}\n{lines[name]}" if lines[name] else name for name in order]
+    down = alt.Y(
+        "_axis:N",
+        sort=labels,
+        axis=alt.Axis(
+            title=None, labelLimit=190, ticks=False, domain=False, labelExpr="split(datum.label, '\\n')", labelPadding=8
+        ),
+    )
+    tooltip = [
+        alt.Tooltip("_name:N", title=_("Step")),
+        alt.Tooltip("_said:N", title=title if len(title) < 40 else _("Value")),
+        alt.Tooltip("_of_before:N", title=_("Of the step before")),
+        alt.Tooltip("_of_first:N", title=_("Of the first step")),
+    ]
+    if note:
+        tooltip.append(alt.Tooltip("_note:N", title=" "))
+    along = alt.X("_y:Q", axis=None, scale=alt.Scale(domain=[0, greatest], nice=False))
+    bars = (
+        alt.Chart(frame)
+        .mark_bar(cornerRadiusEnd=3, height={"band": 0.7}, **_cursor(drill))
+        .encode(y=down, x=along, color=alt.value(accent()), tooltip=tooltip)
+    )
+    layers: list[Any] = [_clickable(bars, _pick(drill))]
+    on_bar = "#0f1418" if is_dark() else "#ffffff"
+    sides: tuple[tuple[bool, dict[str, Any]], ...] = (
+        (True, {"align": "right", "dx": -8, "color": on_bar}),
+        (False, {"align": "left", "dx": 8, "color": ink()}),
+    )
+    for inside, options in sides:
+        part = frame[frame["_inside"] == inside]
+        if not part.empty:
+            texts = alt.Chart(part).mark_text(fontSize=12, fontWeight=600, **options)
+            layers.append(texts.encode(y=down, x=along, text="_label:N", tooltip=tooltip))
+    words = _alt_text(title, unit, data[y], f"{order[-1]} {frame['_of_first'].iloc[-1]}")
+    tall = height or max((54 if note else 44) * len(frame), 120)
+    return _finish(alt.layer(*layers), data, words, tall, drill, marks)
+
+
+def points(
+    data: pd.DataFrame,
+    *,
+    x: str,
+    y: str,
+    unit: str,
+    title: str,
+    low: str,
+    high: str,
+    x_title: str | None = None,
+    color: str | None = None,
+    order: Sequence[Any] | None = None,
+    names: Names = None,
+    target: Target = None,
+    height: int = 260,
+    drill: Any = None,
+) -> Figure:
+    """Rates by a name, each with its interval from `low` to `high`."""
+    if _is_empty(data, y):
+        return Figure(None, data, title)
+    how = measure(unit, [*data[y], *data[high]])
+    marks = _marks(data, drill)
+    shown = in_order(data[x], order, names) if order is not None or names else list(dict.fromkeys(named(data[x])))
+    frame = pd.DataFrame({"_x": named(data[x], names), "mark": marks["mark"]})
+    for name, column in (("_y", y), ("_low", low), ("_high", high)):
+        frame[name] = _floats(data[column]).to_numpy() / how.size
+    frame["_said"] = [how.words(value) for value in data[y]]
+    frame["_interval"] = [f"{how.words(a)} – {how.words(b)}" for a, b in zip(data[low], data[high], strict=True)]
+    series = in_order(data[color], None, names) if color else []
+    frame["_series"] = named(data[color], names) if color else ""
+    beside = bool(color) and color != x
+    across = alt.X(
+        "_x:N",
+        sort=shown,
+        axis=alt.Axis(title=x_title, labelAngle=0, labelLimit=110, ticks=False, labelOverlap=True, titleAnchor="end"),
+    )
+    offset = {"xOffset": alt.XOffset("_series:N", sort=series)} if beside else {}
+    colour = (
+        alt.Color("_series:N", scale=_domain(series), legend=_legend() if beside else None)
         if color
-        else alt.value(accent()),
-    }
-    return _finish(alt.Chart(unstamped(data)).mark_bar(cornerRadiusEnd=2).encode(**encoding), data, title, height)
+        else alt.value(accent())
+    )
+    tooltip = [
+        alt.Tooltip("_x:N", title=x_title or " "),
+        *([alt.Tooltip("_series:N", title=" ")] if beside else []),
+        alt.Tooltip("_said:N", title=title if len(title) < 40 else _("Value")),
+        alt.Tooltip("_interval:N", title=_("Interval")),
+    ]
+    base = alt.Chart(frame)
+    scale = alt.Scale(zero=True)
+    dots = base.mark_point(filled=True, size=80, opacity=1, **_cursor(drill)).encode(
+        x=across, y=alt.Y("_y:Q", axis=how.axis(), scale=scale), color=colour, tooltip=tooltip, **offset
+    )
+    layers: list[Any] = [
+        base.mark_rule(strokeWidth=2, opacity=0.55).encode(
+            x=across,
+            y=alt.Y("_low:Q", axis=how.axis(), scale=scale),
+            y2="_high:Q",
+            color=colour,
+            tooltip=tooltip,
+            **offset,
+        ),
+        _clickable(dots, _pick(drill)),
+    ]
+    layers += _target_layers(target, how)
+    words = _alt_text(title, unit, data[y])
+    return _finish(alt.layer(*layers), data, words, height, drill, marks)
+
+
+# --- two dimensions, distributions ------------------------------------------------------------------------------------
+
+
+def heatmap(
+    data: pd.DataFrame,
+    *,
+    x: str,
+    y: str,
+    value: str,
+    unit: str,
+    title: str,
+    x_order: Sequence[Any] | None = None,
+    y_order: Sequence[Any] | None = None,
+    x_names: Names = None,
+    y_names: Names = None,
+    x_title: str | None = None,
+    y_title: str | None = None,
+    text: bool = False,
+    domain: tuple[float, float] | None = None,
+    events: pd.DataFrame | None = None,
+    height: int = 260,
+    drill: Any = None,
+) -> Figure:
+    """A value by two names, the first of `y_order` at the top; with `text` each cell says its value.
+
+    When `x` is a day (or the first day of a week or month) it is a time axis and `events` can be drawn. `domain` fixes
+    the values of the lightest and the strongest colour.
+    """
+    if _is_empty(data, value):
+        return Figure(None, data, title)
+    over_time = pd.api.types.is_datetime64_any_dtype(data[x].dtype)
+    how = measure(unit, data[value])
+    marks = _marks(data, drill)
+    frame = pd.DataFrame({"_v": _floats(data[value]).to_numpy() / how.size, "_name_y": named(data[y], y_names)})
+    frame["mark"] = marks["mark"]
+    frame["_said"] = [how.words(one) for one in data[value]]
+    # In a cell there is room for the number alone.
+    frame["_short"] = [_short(one, unit) for one in data[value]]
+    rows = in_order(data[y], y_order, y_names)
+    if over_time:
+        grain = grain_of(data[x])
+        frame["_start"] = as_shown(data[x]).to_numpy()
+        frame["_name_x"] = time_names(frame["_start"], grain)
+        frame["_x"], frame["_to"] = frame["_start"], end_of(frame["_start"], grain)
+        across: alt.X = time_axis(frame["_start"], grain)
+        extent: dict[str, Any] = {"x": across, "x2": "_to:T"}
+    else:
+        frame["_name_x"] = named(data[x], x_names)
+        columns = in_order(data[x], x_order, x_names)
+        axis = alt.Axis(title=x_title, labelAngle=0, ticks=False, domain=False, labelOverlap=True, titleAnchor="end")
+        across = alt.X("_name_x:N", sort=columns, axis=axis, scale=alt.Scale(paddingInner=0.03))
+        extent = {"x": across}
+    down = alt.Y(
+        "_name_y:N",
+        sort=rows,
+        axis=alt.Axis(
+            title=y_title, ticks=False, domain=False, titleAnchor="end", titleAngle=0, titleY=-8, labelLimit=130
+        ),
+        scale=alt.Scale(paddingInner=0.04),
+    )
+    ends = list(domain) if domain else [min(0.0, float(frame["_v"].min())), float(frame["_v"].max()) or 1.0]
+    colour = alt.Color(
+        "_v:Q",
+        scale=alt.Scale(domain=ends, range=sequential(), interpolate="lab", clamp=True),
+        legend=None
+        if text
+        else alt.Legend(
+            orient="top",
+            title=how.word or None,
+            gradientLength=140,
+            gradientThickness=8,
+            tickCount=3,
+            **_legend_format(how),
+        ),
+    )
+    tooltip = [
+        alt.Tooltip("_name_x:N", title=x_title or " "),
+        alt.Tooltip("_name_y:N", title=y_title or " "),
+        alt.Tooltip("_said:N", title=title if len(title) < 40 else _("Value")),
+    ]
+    cells = alt.Chart(frame).mark_rect(**_cursor(drill)).encode(**extent, y=down, color=colour, tooltip=tooltip)
+    layers: list[Any] = [_clickable(cells, _pick(drill))]
+    if text:
+        middle = (ends[0] + ends[1]) / 2
+        strong = ("#0f1418", "#e8e6e1") if is_dark() else ("#ffffff", "#1d2530")
+        written = alt.Chart(frame[frame["_v"].notna()]).mark_text(fontSize=11)
+        spot: dict[str, Any] = {"x": across}
+        if over_time:
+            frame["_x"] = middle_of(frame["_start"], grain)
+            written = alt.Chart(frame[frame["_v"].notna()]).mark_text(fontSize=11)
+        layers.append(
+            written.encode(
+                **spot,
+                y=down,
+                text="_short:N",
+                tooltip=tooltip,
+                color=alt.condition(f"datum._v > {middle}", alt.value(strong[0]), alt.value(strong[1])),
+            )
+        )
+    if over_time:
+        layers += _event_layers(events, frame["_start"].min(), end_of(frame["_start"], grain).max(), across)
+    words = _alt_text(title, unit, data[value])
+    return _finish(alt.layer(*layers), data, words, height, drill, marks)
+
+
+def _short(value: Any, unit: str) -> str:
+    if is_unknown(value):
+        return ""
+    if unit.lower() in {"share", "%"}:
+        return f"{float(value) * 100:.0f} %" if abs(float(value)) >= 0.1 or not value else f"{float(value) * 100:.1f} %"
+    if unit.lower() == "mxn":
+        return short_money(value)
+    return said(value, unit)
+
+
+def _legend_format(how: Measure) -> dict[str, Any]:
+    return {"labelExpr": how.expression} if how.expression else {"format": how.format}
+
+
+def histogram(
+    data: pd.DataFrame,
+    *,
+    x: str,
+    y: str,
+    unit: str,
+    title: str,
+    x_title: str,
+    x2: str | None = None,
+    x_unit: str = "",
+    color: str | None = None,
+    order: Sequence[Any] | None = None,
+    names: Names = None,
+    rules: Rules = (),
+    log: bool = False,
+    height: int = 260,
+    drill: Any = None,
+) -> Figure:
+    """Bars from the lower edge `x` to the upper edge `x2` of each bucket (default: all as wide as the narrowest).
+
+    `rules` are upright lines (value of x, label); `log` for edges that grow by a factor. Stacked where coloured.
+    """
+    if _is_empty(data, y) or data[x].isna().all():
+        return Figure(None, data, title)
+    marks = _marks(data, drill)
+    lower = _floats(data[x]).reset_index(drop=True)
+    if x2:
+        upper = _floats(data[x2]).reset_index(drop=True)
+    else:
+        gap = lower.drop_duplicates().sort_values().diff().min()
+        upper = lower + (float(gap) if pd.notna(gap) else 1.0)
+    across = measure(x_unit, upper) if x_unit else Measure("")
+    how = measure(unit, data[y])
+    frame = pd.DataFrame({"_from": lower / across.size, "_until": upper / across.size, "mark": marks["mark"]})
+    frame["_y"] = _floats(data[y]).to_numpy() / how.size
+    frame["_said"] = [how.words(value) for value in data[y]]
+    frame["_edges"] = [f"{said(a, x_unit)} – {said(b, x_unit)}" for a, b in zip(lower, upper, strict=True)]
+    series = in_order(data[color], order, names) if color else []
+    frame["_series"] = named(data[color], names) if color else ""
+    frame["_place"] = frame["_series"].map({name: place for place, name in enumerate(series)}).fillna(0)
+    word = f"{x_title} ({across.word})" if across.word else x_title
+    scale = alt.Scale(type="log", nice=False) if log else alt.Scale(nice=False, zero=False)
+    if log:
+        frame = frame[frame["_from"] > 0]
+    position = alt.X("_from:Q", axis=across.along(word), scale=scale)
+    tooltip = [
+        alt.Tooltip("_edges:N", title=x_title),
+        *([alt.Tooltip("_series:N", title=" ")] if color else []),
+        alt.Tooltip("_said:N", title=title if len(title) < 40 else _("Value")),
+    ]
+    bars = (
+        alt.Chart(frame)
+        .mark_bar(stroke=ground(), strokeWidth=0.6, **_cursor(drill))
+        .encode(
+            x=position,
+            x2="_until:Q",
+            y=alt.Y("_y:Q", axis=how.axis(), stack="zero"),
+            color=alt.Color("_series:N", scale=_domain(series), legend=_legend()) if color else alt.value(accent()),
+            order=alt.Order("_place:Q"),
+            tooltip=tooltip,
+        )
+    )
+    layers = [_clickable(bars, _pick(drill)), *_rule_layers(rules, size=across.size)]
+    words = _alt_text(title, unit, data[y])
+    return _finish(alt.layer(*layers), data, words, height, drill, marks)
+
+
+def step(
+    data: pd.DataFrame,
+    *,
+    x: str,
+    y: str,
+    unit: str,
+    title: str,
+    x_title: str,
+    x_unit: str = "",
+    low: str | None = None,
+    high: str | None = None,
+    color: str | None = None,
+    order: Sequence[Any] | None = None,
+    names: Names = None,
+    rules: Rules = (),
+    target: Target = None,
+    height: int = 260,
+    drill: Any = None,
+) -> Figure:
+    """A staircase with its interval, such as a Kaplan-Meier curve: each value holds until the next."""
+    if _is_empty(data, y) or data[x].isna().all():
+        return Figure(None, data, title)
+    marks = _marks(data, drill)
+    across = measure(x_unit, data[x]) if x_unit else Measure("")
+    how = measure(unit, data[y])
+    series = in_order(data[color], order, names) if color else [title]
+    frame = pd.DataFrame(
+        {"_x": _floats(data[x]).to_numpy() / across.size, "_y": _floats(data[y]).to_numpy() / how.size}
+    )
+    frame["_series"] = named(data[color], names) if color else title
+    frame["mark"] = marks["mark"]
+    frame["_said"] = [how.words(value) for value in data[y]]
+    frame["_at"] = [said(value, x_unit) for value in data[x]]
+    tooltip = [
+        alt.Tooltip("_at:N", title=x_title),
+        *([alt.Tooltip("_series:N", title=" ")] if color else []),
+        alt.Tooltip("_said:N", title=title if len(title) < 40 else _("Value")),
+    ]
+    word = f"{x_title} ({across.word})" if across.word else x_title
+    position = alt.X("_x:Q", axis=across.along(word), scale=alt.Scale(nice=False, zero=True))
+    share = how.unit.lower() in {"share", "%"}
+    scale = alt.Scale(domain=[0, 1]) if share else alt.Scale(zero=True)
+    colour = alt.Color("_series:N", scale=_domain(series), legend=_legend()) if color else alt.value(accent())
+    layers: list[Any] = []
+    if low and high:
+        frame["_low"], frame["_high"] = (
+            _floats(data[low]).to_numpy() / how.size,
+            _floats(data[high]).to_numpy() / how.size,
+        )
+        frame["_interval"] = [f"{how.words(a)} – {how.words(b)}" for a, b in zip(data[low], data[high], strict=True)]
+        tooltip.append(alt.Tooltip("_interval:N", title=_("Interval")))
+        layers.append(
+            alt.Chart(frame)
+            .mark_area(interpolate="step-after", opacity=0.18, line=False)
+            .encode(x=position, y=alt.Y("_low:Q", axis=how.axis(), scale=scale), y2="_high:Q", color=colour)
+        )
+    base = alt.Chart(frame)
+    height_of = alt.Y("_y:Q", axis=how.axis(), scale=scale)
+    layers.append(
+        base.mark_line(interpolate="step-after", strokeWidth=2.2).encode(x=position, y=height_of, color=colour)
+    )
+    dots = base.mark_point(filled=True, size=60, **_cursor(drill)).encode(
+        x=position, y=height_of, color=colour, tooltip=tooltip
+    )
+    # Unseen, for the tooltip; seen where a click picks.
+    layers.append(_clickable(dots, _pick(drill)) if drill is not None else dots.encode(opacity=alt.value(0)))
+    layers += _rule_layers(rules, size=across.size) + _target_layers(target, how)
+    words = _alt_text(title, unit, data[y])
+    return _finish(alt.layer(*layers), data, words, height, drill, marks)
