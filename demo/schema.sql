@@ -6,7 +6,7 @@ do $$
 declare
     role text;
 begin
-    foreach role in array array['mirador_core', 'mirador_reader'] loop
+    foreach role in array array['mirador_core', 'mirador_reader', 'mirador_rollup'] loop
         if not exists (select from pg_roles where rolname = role) then
             execute format('create role %I login', role);
         end if;
@@ -92,7 +92,11 @@ create table bi.integration_calls (
     credit_id      text
 );
 
-grant usage on schema bi, rollup to mirador_reader, mirador_core;
+grant usage on schema bi, rollup to mirador_reader, mirador_core, mirador_rollup;
 grant select on all tables in schema bi, rollup to mirador_reader;
+-- The daily tables are the property of the role that keeps them; the pages' role reads them, and nothing else writes.
+grant select on all tables in schema bi to mirador_rollup;
+grant create on schema rollup to mirador_rollup;
+alter default privileges for role mirador_rollup in schema rollup grant select on tables to mirador_reader;
 grant select, insert, update, delete on all tables in schema bi to mirador_core;
 alter default privileges in schema bi, rollup grant select on tables to mirador_reader;

@@ -173,7 +173,7 @@ class LedgerClient:
 
         def expire() -> None:
             expired.set()
-            _cut(raw)
+            cut(raw)
 
         timer = threading.Timer((seconds or self.query_timeout) + 1, expire)
         timer.daemon = True
@@ -198,11 +198,11 @@ class LedgerClient:
             self._closed = True
             running = list(self._running)
         for raw in running:
-            _cut(raw)
+            cut(raw)
         self._engine.dispose(close=not running)
 
 
-def _cut(raw: psycopg.Connection[Any]) -> None:
+def cut(raw: psycopg.Connection[Any]) -> None:
     """Shut the socket under a connection: the thread that waits on it wakes with an error."""
     with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(raw.fileno())) as wire:
         wire.shutdown(socket.SHUT_RDWR)

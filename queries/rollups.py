@@ -13,6 +13,9 @@ from functools import cache
 
 from queries.library import ROOT, Query, parse_query
 
+# For how long readers rely on what they have read of the tables' state.
+STATES_SECONDS = 5.0
+
 # A rollup as a statement names it; comments are met first, so that nothing is looked for in them.
 _NAMED = re.compile(
     r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|\brollup\.(?P<name>[a-z_]\w*)\b(?P<alias>\s+(?:as\s+)?\w+)?", re.S

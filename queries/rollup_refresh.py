@@ -1,0 +1,885 @@
+"""Keeps the tables of the schema `rollup` equal to their definitions, at a cost of what has changed.
+
+Two kinds of rollups:
+
+* **By day** (`_DAILY`): a slice is one day. The days that changed are put into the queue `rollup.work`, and each is
+  deleted and inserted anew from the definition, with its source cut to those days.
+* **By credit** (`_BY_CREDIT`): what a credit adds to a rollup depends on all of its installments. `rollup.book` keeps
+  what each credit was rolled up with, in one row. Of a credit that changed, what the book says is taken away and what
+  the rows say is added: the same definition, once over the book and once over the rows.
+
+Every step is one transaction that takes its part out of the queue, so a refresh that was killed goes on where it was.
+See docs/rollups.md for how changes are found.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Any, NoReturn
+from zoneinfo import ZoneInfo
+
+import psycopg
+from psycopg import sql
+from sqlalchemy import make_url
+
+from queries.errors import SourceError
+from queries.ledger_client import cut, fill_in
+from queries.rollups import STATES_SECONDS, definitions
+
+OVERLAP = timedelta(minutes=15)
+DAYS_A_STEP = 31
+CREDITS_A_STEP = 10_000
+STATEMENT_SECONDS = 600.0
+# Moves when tables are kept in another way: all are built anew.
+_VERSION = "1"
+_LOCK = "select pg_try_advisory_lock(hashtext('mirador'), hashtext('rollup'))"
+
+_MEASURES = frozenset(
+    ("n", "amount", "principal", "credits", "late30", "late30_amount", "amount_due", "amount_paid", "duration_ms")
+)
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class _Daily:
+    """A rollup by day: the relation that is cut, by which column, and how the days of changed rows are found.
+
+    `changed` gives days; in it :since is the moment from which changes count. `total` counts the rows that the
+    rollup's `n` add up to.
+    """
+
+    source: str
+    column: str
+    total: str
+    changed: tuple[str, ...]
+    utc: bool = False
+
+
+def _day(column: str) -> str:
+    return f"({column} at time zone :timezone)::date"
+
+
+_APPLICATIONS = "select {} from bi.applications a where a.updated_at >= :since"
+_CREDIT_OF = (
+    "select {} from bi.credits c join bi.applications a on a.application_id = c.application_id"
+    " where c.updated_at >= :since"
+)
+_SCORE_OF = (
+    "select {} from bi.hase_scores s join bi.applications a on a.application_id = s.application_id"
+    " where s.calculated_at >= :since"
+)
+_SUBMITTED, _DECIDED = _day("a.submitted_at"), _day("a.decided_at")
+
+_DAILY = {
+    "applications": _Daily(
+        "applications", "submitted_at", "select count(*) from bi.applications", (_APPLICATIONS.format(_SUBMITTED),)
+    ),
+    "application_hours": _Daily(
+        "applications", "submitted_at", "select count(*) from bi.applications", (_APPLICATIONS.format(_SUBMITTED),)
+    ),
+    "decisions": _Daily(
+        "applications",
+        "decided_at",
+        "select count(decided_at) from bi.applications",
+        (_APPLICATIONS.format(_DECIDED), _CREDIT_OF.format(_DECIDED)),
+    ),
+    "decision_times": _Daily(
+        "applications",
+        "decided_at",
+        "select count(decided_at) from bi.applications",
+        (_APPLICATIONS.format(_DECIDED),),
+    ),
+    "application_steps": _Daily(
+        "applications",
+        "submitted_at",
+        """
+        select
+            count(a.decided_at)
+            + count(*) filter (where a.application_id in (select s.application_id from bi.hase_scores s))
+            + count(*) filter (
+                where a.application_id in (select c.application_id from bi.credits c where c.disbursed_at is not null)
+            )
+        from bi.applications a
+        """,
+        (_APPLICATIONS.format(_SUBMITTED), _CREDIT_OF.format(_SUBMITTED), _SCORE_OF.format(_SUBMITTED)),
+    ),
+    "disbursements": _Daily(
+        "credits",
+        "disbursed_at",
+        "select count(disbursed_at) from bi.credits",
+        (f"select {_day('c.disbursed_at')} from bi.credits c where c.updated_at >= :since",),
+    ),
+    "disbursement_waits": _Daily(
+        "credits",
+        "approved_at",
+        "select count(disbursed_at) from bi.credits",
+        (f"select {_day('c.approved_at')} from bi.credits c where c.updated_at >= :since",),
+    ),
+    "payments": _Daily(
+        "payments",
+        "processed_at",
+        "select count(*) from bi.payments",
+        (f"select {_day('p.processed_at')} from bi.payments p where p.updated_at >= :since",),
+    ),
+    "scores": _Daily(
+        "hase_scores",
+        "calculated_at",
+        "select count(*) from bi.hase_scores",
+        (
+            f"select {_day('s.calculated_at')} from bi.hase_scores s where s.calculated_at >= :since",
+            f"select {_day('s.calculated_at')} from bi.applications a"
+            " join bi.hase_scores s on s.application_id = a.application_id where a.updated_at >= :since",
+        ),
+    ),
+    "calls": _Daily(
+        "integration_calls",
+        "called_at",
+        "select count(*) from bi.integration_calls",
+        ("select (k.called_at at time zone 'UTC')::date from bi.integration_calls k where k.called_at >= :since",),
+        utc=True,
+    ),
+}
+_BY_CREDIT = ("installments", "exposure", "vintages", "rolls", "outcomes")
+_BOOK = "book"
+
+# Credits whose numbers can have changed.
+_CREDITS_CHANGED = (
+    "select c.credit_id from bi.credits c where c.updated_at >= :since",
+    "select i.credit_id from bi.installments i where i.updated_at >= :since",
+    "select c.credit_id from bi.applications a join bi.credits c on c.application_id = a.application_id"
+    " where a.updated_at >= :since",
+    "select c.credit_id from bi.hase_scores s join bi.credits c on c.application_id = s.application_id"
+    " where s.calculated_at >= :since",
+)
+
+_SCHEMA = """
+create table if not exists rollup.state (
+    name         text primary key,
+    definition   text not null,
+    timezone     text not null,
+    ready        boolean not null default false,
+    -- Changes before it are in the rollup or in the queue.
+    watermark    timestamptz,
+    -- The present moment that the numbers by credit were worked out for.
+    as_of        timestamptz,
+    refreshed_at timestamptz,
+    rows         bigint not null default 0
+);
+create table if not exists rollup.work (
+    name text not null,
+    key  text not null,
+    primary key (name, key)
+);
+"""
+_BOOK_COLUMNS = """
+    credit_id      text,
+    present        boolean,
+    application_id text,
+    tier           text,
+    principal      numeric,
+    approved_day   date,
+    disbursed_day  date,
+    hase_score     smallint,
+    model_version  text,
+    dues           date[],
+    paids          date[],
+    amounts        numeric[],
+    paid_amounts   numeric[],
+    sequences      smallint[]
+"""
+_BOOK_NAMES = [line.split()[0] for line in _BOOK_COLUMNS.strip().splitlines()]
+_BOOK_SCHEMA = f"""
+drop table if exists rollup.book, rollup.fresh;
+create table rollup.book ({_BOOK_COLUMNS}, primary key (credit_id));
+-- The credits of one step: side 1 is what the rows say, -1 what the book says.
+create unlogged table rollup.fresh (
+    {_BOOK_COLUMNS},
+    side       smallint,
+    -- Whether the other side has the same credit with the same due days: installments can be compared one by one.
+    alike      boolean not null default false,
+    -- First day on which the portfolio differs between the sides; null: from its beginning.
+    from_day   date,
+    -- First due day of an installment that differs.
+    from_due   date,
+    primary key (credit_id, side)
+);
+"""
+
+_READ_ROWS = """
+insert into rollup.fresh (%(names)s, side)
+select
+    w.key,
+    c.credit_id is not null,
+    c.application_id,
+    c.sinosure_tier,
+    c.principal,
+    (c.approved_at at time zone :timezone)::date,
+    (c.disbursed_at at time zone :timezone)::date,
+    a.hase_score,
+    scored.model_version,
+    i.dues,
+    i.paids,
+    i.amounts,
+    i.paid_amounts,
+    i.sequences,
+    1
+from (select unnest(cast(:credits as text[])) as key) as w
+left join bi.credits c on c.credit_id = w.key
+left join bi.applications a on a.application_id = c.application_id
+left join lateral (
+    select s.model_version
+    from bi.hase_scores s
+    where s.application_id = c.application_id
+    order by s.calculated_at, s.score_id
+    limit 1
+) as scored on true
+left join lateral (
+    select
+        array_agg(o.due_date order by o.due_date, o.installment_id) as dues,
+        array_agg((o.paid_at at time zone :timezone)::date order by o.due_date, o.installment_id) as paids,
+        array_agg(o.amount_due order by o.due_date, o.installment_id) as amounts,
+        array_agg(o.amount_paid order by o.due_date, o.installment_id) as paid_amounts,
+        array_agg(o.sequence order by o.due_date, o.installment_id) as sequences
+    from bi.installments o
+    where o.credit_id = w.key
+) as i on true
+where c.credit_id is not null or i.dues is not null
+"""
+
+_COMPARE = (
+    "insert into rollup.fresh (%(names)s, side) select %(names)s, -1 from rollup.book"
+    " where credit_id = any(cast(:credits as text[]))",
+    # What has not changed needs nothing.
+    """
+    delete from rollup.fresh f
+    using rollup.fresh n, rollup.fresh o
+    where n.credit_id = o.credit_id and n.side = 1 and o.side = -1 and f.credit_id = n.credit_id
+        and row(%(n)s) is not distinct from row(%(o)s)
+    """,
+    """
+    update rollup.fresh f
+    set alike = true, from_day = found.from_day, from_due = found.from_due
+    from (
+        select n.credit_id, coalesce(differ.from_day, 'infinity') as from_day, differ.from_due
+        from rollup.fresh n
+        join rollup.fresh o on o.credit_id = n.credit_id and o.side = -1
+        cross join lateral (
+            select
+                min(
+                    case
+                        when e.amount is distinct from e.old_amount then '-infinity'
+                        else least(coalesce(e.paid, 'infinity'), coalesce(e.old_paid, 'infinity'))
+                    end
+                ) filter (where row(e.paid, e.amount) is distinct from row(e.old_paid, e.old_amount)) as from_day,
+                min(e.due) as from_due
+            from unnest(
+                n.dues, n.paids, n.amounts, n.paid_amounts, n.sequences,
+                o.paids, o.amounts, o.paid_amounts, o.sequences
+            ) as e (due, paid, amount, paid_amount, sequence, old_paid, old_amount, old_paid_amount, old_sequence)
+            where
+                row(e.paid, e.amount, e.paid_amount, e.sequence)
+                is distinct from row(e.old_paid, e.old_amount, e.old_paid_amount, e.old_sequence)
+        ) as differ
+        where
+            n.side = 1
+            and row(n.present, n.tier, n.principal, n.disbursed_day, n.dues)
+            is not distinct from row(o.present, o.tier, o.principal, o.disbursed_day, o.dues)
+    ) as found
+    where f.credit_id = found.credit_id
+    """,
+)
+# A credit that is gone, or went to another application, leaves no trace in the rows of its old one.
+_LEFT_APPLICATIONS = """
+insert into rollup.work (name, key)
+select distinct touched.name, touched.day::text
+from rollup.fresh o
+left join rollup.fresh n on n.credit_id = o.credit_id and n.side = 1
+join bi.applications a on a.application_id = o.application_id
+cross join lateral (
+    values ('decisions', (a.decided_at at time zone :timezone)::date),
+        ('application_steps', (a.submitted_at at time zone :timezone)::date)
+) as touched (name, day)
+where o.side = -1 and n.application_id is distinct from o.application_id and touched.day is not null
+on conflict do nothing
+"""
+_TO_BOOK = (
+    "delete from rollup.book b using rollup.fresh o where o.credit_id = b.credit_id and o.side = -1",
+    "insert into rollup.book (%(names)s) select %(names)s from rollup.fresh where side = 1",
+)
+# Credits whose rows are counted otherwise than in the book, or whose score is gone.
+_CREDITS_DIFFER = """
+select coalesce(i.credit_id, b.credit_id)
+from (select credit_id, count(*) as n from bi.installments group by 1) as i
+full join (select credit_id, cardinality(dues) as n from rollup.book) as b on b.credit_id = i.credit_id
+where coalesce(i.n, 0) <> coalesce(b.n, 0)
+union
+select coalesce(c.credit_id, b.credit_id)
+from bi.credits c
+full join (select credit_id from rollup.book where present) as b on b.credit_id = c.credit_id
+where c.credit_id is null or b.credit_id is null
+union
+select b.credit_id
+from rollup.book b
+left join bi.applications a on a.application_id = b.application_id
+left join (
+    select distinct on (s.application_id) s.application_id, s.model_version
+    from bi.hase_scores s
+    order by s.application_id, s.calculated_at, s.score_id
+) as scored on scored.application_id = b.application_id
+where row(a.hase_score, scored.model_version) is distinct from row(b.hase_score, b.model_version)
+"""
+
+
+class RefreshRunning(SourceError):
+    """Another refresh holds the lock."""
+
+
+@dataclass
+class Report:
+    """What a refresh did: slices and credits worked out, seconds, and whether it built from nothing."""
+
+    days: int = 0
+    credits: int = 0
+    seconds: float = 0.0
+    built: list[str] = field(default_factory=list)
+    repaired: list[str] = field(default_factory=list)
+    refreshed_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A rollup that is not equal to its definition: rows that only one of them has, and the first of them."""
+
+    name: str
+    missing: int
+    surplus: int
+    first: dict[str, Any]
+
+
+def fingerprint(name: str) -> str:
+    """What the table `rollup.NAME` was made by; another one means that it must be built anew."""
+    names = _BY_CREDIT if name in _BY_CREDIT else (name,)
+    text = "\n".join((_VERSION, *(definitions()[one].text + repr(definitions()[one].columns) for one in names)))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class _Writer:
+    """One connection that may write the schema `rollup`, and the steps of a refresh on it."""
+
+    def __init__(self, url: str, zone: ZoneInfo, stop: threading.Event | None) -> None:
+        self.zone = zone
+        self._stop = stop or threading.Event()
+        target = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+        try:
+            self.connection = psycopg.connect(
+                target,
+                connect_timeout=5,
+                application_name="mirador rollup",
+                options=f"-c timezone={zone.key} -c statement_timeout={int(STATEMENT_SECONDS * 1000)}"
+                " -c lock_timeout=30000 -c jit=off -c work_mem=64MB -c idle_in_transaction_session_timeout=60000",
+                autocommit=True,
+            )
+        except psycopg.Error as error:
+            _raise(error)
+
+    # --- speaking ---
+
+    def run(self, statement: str, **params: Any) -> psycopg.Cursor[Any]:
+        """Run one statement; :name stands for a parameter, :timezone for the zone."""
+        if self._stop.is_set():
+            raise SourceError("The refresh was stopped; the next one goes on.", kind="timeout", source="ledger")
+        watch = threading.Timer(STATEMENT_SECONDS + 10, cut, (self.connection,))
+        watch.daemon = True
+        watch.start()
+        try:
+            # As literals, so that the planner sees how much is asked for.
+            return self.connection.execute(fill_in(statement, {"timezone": self.zone.key, **params}).encode())
+        finally:
+            watch.cancel()
+
+    def value(self, statement: str, **params: Any) -> Any:
+        """The first column of the first row."""
+        row = self.run(statement, **params).fetchone()
+        return row[0] if row else None
+
+    @contextlib.contextmanager
+    def step(self) -> Iterator[None]:
+        """One transaction."""
+        with self.connection.transaction():
+            yield
+
+    def lock(self, wait: float) -> None:
+        """Be the only one that refreshes; the lock ends with the connection."""
+        until = time.monotonic() + wait
+        while not self.value(_LOCK):
+            if time.monotonic() > until or self._stop.wait(0.2):
+                raise RefreshRunning("Another refresh of the rollups is running.", kind="timeout", source="ledger")
+
+    # --- tables ---
+
+    def prepare(self) -> None:
+        """Make what is missing."""
+        if not self.value("select to_regnamespace('rollup') is not null"):
+            self.run("create schema if not exists rollup")
+        if not self.value("select to_regclass('rollup.work') is not null and to_regclass('rollup.state') is not null"):
+            self.run(_SCHEMA)
+
+    def reset(self, full: bool) -> list[str]:
+        """Empty what was made by another definition or for another zone, and say what."""
+        known = {
+            name: (definition, zone)
+            for name, definition, zone in self.run("select name, definition, timezone from rollup.state").fetchall()
+        }
+        wanted = {name: (fingerprint(name), self.zone.key) for name in definitions()}
+        old = [name for name in definitions() if full or known.get(name) != wanted[name]]
+        if not old:
+            return []
+        if self.value("select bool_or(ready) from rollup.state where name = any(:names)", names=old):
+            # Readers look at the state every few seconds: none may read a table while it is empty.
+            self.run("update rollup.state set ready = false where name = any(:names)", names=old)
+            time.sleep(STATES_SECONDS + 1)
+        with self.step():
+            if set(old) & set(_BY_CREDIT):
+                old += [name for name in _BY_CREDIT if name not in old]
+                self.run(_BOOK_SCHEMA)
+            for name in old:
+                self.run(_table(name))
+            self.run("delete from rollup.work where name = any(:names)", names=[*old, _BOOK])
+            self.run("delete from rollup.state where name = any(:names)", names=old)
+            for name in old:
+                self.run(
+                    "insert into rollup.state (name, definition, timezone) values (:name, :definition, :timezone)",
+                    name=name,
+                    definition=wanted[name][0],
+                )
+            # A rollup that is no more.
+            for gone in set(known) - set(wanted):
+                self.run(sql.SQL("drop table if exists rollup.{}").format(sql.Identifier(gone)).as_string())
+                self.run("delete from rollup.state where name = :name", name=gone)
+        return old
+
+    # --- what has changed ---
+
+    def find(self, overlap: timedelta) -> None:
+        """Queue what changed since the last refresh; of what has never been built, everything."""
+        marks = dict(self.run("select name, watermark from rollup.state").fetchall())
+        with self.step():
+            for name, daily in _DAILY.items():
+                self._queue(name, daily.changed if marks[name] else (self._every_day(daily),), marks[name], overlap)
+            mark = marks[_BY_CREDIT[0]]
+            every = ("select credit_id from bi.credits union select credit_id from bi.installments",)
+            self._queue(_BOOK, _CREDITS_CHANGED if mark else every, mark, overlap)
+            # now() is when this transaction began: what is committed later carries a later time, or is in the overlap.
+            self.run("update rollup.state set watermark = now(), as_of = coalesce(as_of, now())")
+
+    def _queue(self, name: str, finders: Sequence[str], mark: datetime | None, overlap: timedelta) -> None:
+        found = " union ".join(finders)
+        self.run(
+            f"insert into rollup.work (name, key) select :name, key::text from ({found}) as found (key)"
+            " where key is not null on conflict do nothing",
+            name=name,
+            since=mark - overlap if mark else None,
+        )
+
+    @staticmethod
+    def _every_day(daily: _Daily) -> str:
+        zone = "'UTC'" if daily.utc else ":timezone"
+        return f"select distinct ({daily.column} at time zone {zone})::date from bi.{daily.source}"
+
+    # --- working it out ---
+
+    def work(self, report: Report, progress: Progress) -> None:
+        """Work the queue off, the credits first: they can add days to it."""
+        counted = dict(self.run("select name, count(*) from rollup.work group by 1").fetchall())
+        total = sum(counted.values())
+        done = 0
+        while credits := self._next(_BOOK, CREDITS_A_STEP):
+            self._work_credits(credits)
+            report.credits += len(credits)
+            done += len(credits)
+            progress(done, total, "credits")
+        self._built(_BY_CREDIT)
+        for name in _DAILY:
+            while days := self._next(name, DAYS_A_STEP):
+                self._work_days(name, days)
+                report.days += len(days)
+                done += len(days)
+                progress(done, max(total, done), definitions()[name].title)
+            self._built((name,))
+
+    def _next(self, name: str, most: int) -> list[str]:
+        rows = self.run("select key from rollup.work where name = :name order by key limit :most", name=name, most=most)
+        return [key for (key,) in rows.fetchall()]
+
+    def _built(self, names: Sequence[str]) -> None:
+        """Nothing is left to do for these."""
+        self.run(
+            "update rollup.state set ready = true, refreshed_at = watermark where name = any(:names)", names=list(names)
+        )
+
+    def _work_days(self, name: str, days: list[str]) -> None:
+        daily = _DAILY[name]
+        column = definitions()[name].columns[0].name
+        table = sql.Identifier("rollup", name).as_string()
+        wanted = [date.fromisoformat(day) for day in days]
+        with self.step():
+            self.run("delete from rollup.work where name = :name and key = any(:days)", name=name, days=days)
+            gone = new = 0
+            for first, last in _runs(wanted):
+                start, end = f"date '{first}'", f"date '{last + timedelta(days=1)}'"
+                if daily.utc:
+                    mine = f"{column} >= {start}::timestamp at time zone 'UTC'"
+                    mine += f" and {column} < {end}::timestamp at time zone 'UTC'"
+                else:
+                    mine = f"{column} >= {start} and {column} < {end}"
+                gone += self.run(f"delete from {table} where {mine}").rowcount
+                statement = _over(name, {daily.source: _cut_to(daily, first, last)})
+                new += self.run(f"insert into {table} {statement}").rowcount
+            self.run("update rollup.state set rows = rows + :more where name = :name", name=name, more=new - gone)
+
+    def _work_credits(self, credits: list[str]) -> None:
+        names = ", ".join(_BOOK_NAMES)
+        spelled = {"names": names, **{one: ", ".join(f"{one}.{name}" for name in _BOOK_NAMES) for one in "no"}}
+        with self.step():
+            self.run("delete from rollup.work where name = 'book' and key = any(:credits)", credits=credits)
+            self.run("truncate rollup.fresh")
+            self.run(_READ_ROWS % spelled, credits=credits)
+            for statement in _COMPARE:
+                self.run(statement % spelled, credits=credits)
+            self.run("analyze rollup.fresh")
+            as_of = dict(
+                self.run("select name, as_of from rollup.state where name = any(:names)", names=list(_BY_CREDIT))
+            )
+            for name in _BY_CREDIT:
+                parts = [_over(name, self._side(name, side, as_of[name]), as_of[name]) for side in (1, -1)]
+                self.run(_merge(name, *parts))
+                self._count(name)
+            self.run(_LEFT_APPLICATIONS)
+            for statement in _TO_BOOK:
+                self.run(statement % spelled)
+
+    def _count(self, name: str) -> None:
+        table = sql.Identifier("rollup", name).as_string()
+        self.run(f"update rollup.state set rows = (select count(*) from {table}) where name = :name", name=name)
+
+    def _side(self, name: str, side: int, as_of: datetime) -> dict[str, str]:
+        """The relations that a definition reads, for the credits of this step: as the rows or as the book say."""
+        today = as_of.astimezone(self.zone).date()
+        mine = f"f.side = {side}"
+        if name == "installments":
+            return _relations("rollup.fresh f", mine, only_different=True)
+        if name == "exposure":
+            # What is equal before from_day needs no working out: the credit enters on that day, on both sides.
+            return _relations(
+                "rollup.fresh f",
+                f"{mine} and f.from_day is distinct from 'infinity'",
+                start="greatest(f.disbursed_day, f.from_day)",
+                installments="(f.from_day is null or e.paid is null or e.paid > f.from_day)",
+            )
+        if name == "outcomes":
+            scored = "row(o.approved_day, o.hase_score, o.model_version)"
+            return _relations(
+                "rollup.fresh f",
+                f"{mine} and (not f.alike or f.from_due + 31 <= date '{today}' or exists (select from rollup.fresh o"
+                " where o.credit_id = f.credit_id and o.side = -f.side and"
+                f" {scored} is distinct from {scored.replace('o.', 'f.')}))",
+            )
+        # Only ends of months that are over count.
+        return _relations(
+            "rollup.fresh f", f"{mine} and (f.from_day is null or f.from_day < date '{today.replace(day=1)}')"
+        )
+
+    # --- time passes ---
+
+    def roll_over(self) -> None:
+        """A new day lets credits grow old, a new month has an end more: work those out from the book."""
+        now = self.value("select now()")
+        today = now.astimezone(self.zone).date()
+        for name in ("vintages", "rolls", "outcomes"):
+            then = self.value("select as_of from rollup.state where name = :name", name=name)
+            was = then.astimezone(self.zone).date()
+            if was == today or (name != "outcomes" and was.replace(day=1) == today.replace(day=1)):
+                continue
+            table = sql.Identifier("rollup", name).as_string()
+            with self.step():
+                self.run(f"delete from {table}")
+                self.run(f"insert into {table} {_over(name, _relations('rollup.book f', 'true'), now)}")
+                self.run("update rollup.state set as_of = :now where name = :name", now=now, name=name)
+                self._count(name)
+
+    # --- what leaves no trace ---
+
+    def recount(self) -> list[str]:
+        """Compare the numbers of rows; queue what differs, and say what.
+
+        After all that changed is worked in, a difference comes from rows that were deleted, moved to another day or
+        written with an old time: then all that depends on the relation is compared.
+        """
+        sources = set()
+        for name, daily in _DAILY.items():
+            table = sql.Identifier("rollup", name).as_string()
+            if self.value(daily.total) != self.value(f"select coalesce(sum(n), 0) from {table}"):
+                sources.add(daily.source)
+                if name == "application_steps":
+                    sources |= {"hase_scores", "credits"}
+        for source, kept in (
+            ("credits", "select count(*) from rollup.book where present"),
+            ("installments", "select coalesce(sum(n), 0) from rollup.installments"),
+        ):
+            if self.value(f"select count(*) from bi.{source}") != self.value(kept):
+                sources.add(source)
+        if not sources:
+            return []
+        found = []
+        if sources & {"credits", "installments", "applications", "hase_scores"}:
+            with self.step():
+                if self._queue_found(_BOOK, _CREDITS_DIFFER):
+                    found.append("installments")
+        for name, daily in _DAILY.items():
+            if any(re.search(rf"\bbi\.{source}\b", definitions()[name].text) for source in sources):
+                zone = "UTC" if daily.utc else self.zone.key
+                column = definitions()[name].columns[0].name
+                day = f"({column} at time zone '{zone}')::date" if daily.utc else column
+                with self.step():
+                    if self._queue_found(name, f"select distinct {day} from ({_differences(name)}) as differ"):
+                        found.append(name)
+        return found
+
+    def _queue_found(self, name: str, statement: str) -> int:
+        return self.run(
+            f"insert into rollup.work (name, key) select :name, key::text from ({statement}) as found (key)"
+            " where key is not null on conflict do nothing",
+            name=name,
+        ).rowcount
+
+    def differences(self) -> list[Difference]:
+        """Each rollup that is not equal to its definition."""
+        found = []
+        for name, definition in definitions().items():
+            as_of = self.value("select as_of from rollup.state where name = :name", name=name)
+            rows = self.run(f"select * from ({_differences(name, as_of)}) as differ limit 100000")
+            names = ["side", *(column.name for column in definition.columns)]
+            kept = rows.fetchall()
+            if kept:
+                missing = sum(row[0] == "definition" for row in kept)
+                found.append(
+                    Difference(name, missing, len(kept) - missing, dict(zip(names, min(kept, key=str), strict=True)))
+                )
+        return found
+
+
+# --- statements -------------------------------------------------------------------------------------------------------
+
+
+def _table(name: str) -> str:
+    """Statements that make the empty table of a rollup."""
+    columns = definitions()[name].columns
+    table = sql.Identifier("rollup", name).as_string()
+    spelled = ", ".join(f"{sql.Identifier(column.name).as_string()} {column.type}" for column in columns)
+    first = sql.Identifier(columns[0].name).as_string()
+    return f"drop table if exists {table}; create table {table} ({spelled}); create index on {table} ({first});"
+
+
+def _over(name: str, relations: dict[str, str], as_of: datetime | None = None) -> str:
+    """The definition, reading other relations in the place of some of `bi`, at another present moment."""
+    text = definitions()[name].text
+    if as_of is not None:
+        text = re.sub(r"\bnow\(\)", f"timestamptz '{as_of.isoformat()}'", text)
+    return re.sub(r"\bbi\.(\w+)\b", lambda match: relations.get(match[1], match[0]), text)
+
+
+def _runs(days: list[date]) -> Iterator[tuple[date, date]]:
+    """Days that follow each other, as (first, last)."""
+    days = sorted(days)
+    start = 0
+    for at in range(1, len(days) + 1):
+        if at == len(days) or days[at] - days[at - 1] > timedelta(days=1):
+            yield days[start], days[at - 1]
+            start = at
+
+
+def _cut_to(daily: _Daily, first: date, last: date) -> str:
+    """The rows of a relation whose day is one of these."""
+    zone = "'UTC'" if daily.utc else ":timezone"
+    end = last + timedelta(days=1)
+    # The index finds the hours around it, for a clock that was changed at midnight has a midnight twice; then exactly.
+    return (
+        f"(select * from bi.{daily.source} where {daily.column} >= (date '{first}' - time '03:00') at time zone {zone}"
+        f" and {daily.column} < (date '{end}' + time '03:00') at time zone {zone}"
+        f" and ({daily.column} at time zone {zone})::date between date '{first}' and date '{last}')"
+    )
+
+
+def _relations(
+    source: str, where: str, *, start: str = "f.disbursed_day", installments: str = "true", only_different: bool = False
+) -> dict[str, str]:
+    """The relations of the ledger as the book keeps them; days stand at noon, so that no zone moves them."""
+    noon = "+ time '12:00') at time zone :timezone"
+    other, elements, differ = "", "", "true"
+    if only_different:
+        other = "left join rollup.fresh o on o.credit_id = f.credit_id and o.side = -f.side and f.alike"
+        elements = ", o.paids, o.amounts, o.paid_amounts, o.sequences"
+        differ = (
+            "(o.credit_id is null or row(e.paid, e.amount, e.paid_amount, e.sequence)"
+            " is distinct from row(e.other_paid, e.other_amount, e.other_paid_amount, e.other_sequence))"
+        )
+    more = ", other_paid, other_amount, other_paid_amount, other_sequence" if only_different else ""
+    return {
+        "credits": f"""(
+            select f.credit_id, f.credit_id as application_id, f.tier as sinosure_tier, f.principal,
+                (f.approved_day {noon} as approved_at, ({start} {noon} as disbursed_at
+            from {source} where f.present and {where}
+        )""",
+        "installments": f"""(
+            select f.credit_id, e.number as installment_id, e.due as due_date, (e.paid {noon} as paid_at,
+                e.amount as amount_due, e.paid_amount as amount_paid, e.sequence
+            from {source} {other}
+            cross join lateral unnest(f.dues, f.paids, f.amounts, f.paid_amounts, f.sequences{elements})
+                with ordinality as e (due, paid, amount, paid_amount, sequence{more}, number)
+            where {where} and {installments} and {differ}
+        )""",
+        "applications": f"(select f.credit_id as application_id, f.hase_score from {source} where {where})",
+        "hase_scores": f"""(
+            select f.credit_id as application_id, f.model_version, f.approved_day as calculated_at, 0 as score_id
+            from {source} where f.model_version is not null and {where}
+        )""",
+    }
+
+
+def _merge(name: str, new: str, old: str) -> str:
+    """Add what `new` gives and take away what `old` gives; rows that come to nothing go."""
+    columns = definitions()[name].columns
+    table = sql.Identifier("rollup", name).as_string()
+    spelled = {column.name: sql.Identifier(column.name).as_string() for column in columns}
+    keys = ", ".join(spelled[c.name] for c in columns if c.name not in _MEASURES)
+    every = ", ".join(spelled.values())
+    negated = ", ".join(f"-{spelled[c.name]}" if c.name in _MEASURES else spelled[c.name] for c in columns)
+    summed = ", ".join(
+        f"sum({spelled[c.name]})::{c.type} as {spelled[c.name]}" if c.name in _MEASURES else spelled[c.name]
+        for c in columns
+    )
+    some = " or ".join(f"sum({spelled[c.name]}) <> 0" for c in columns if c.name in _MEASURES)
+    nullable = {"paid_day"}
+    same = " and ".join(
+        f"t.{spelled[c.name]} {'is not distinct from' if c.name in nullable else '='} d.{spelled[c.name]}"
+        for c in columns
+        if c.name not in _MEASURES
+    )
+    return f"""
+    with delta as materialized (
+        select {summed} from (
+            select {every} from ({new}) as new_part union all select {negated} from ({old}) as old_part
+        ) as both_parts
+        group by {keys} having {some}
+    ),
+    gone as (delete from {table} as t using delta d where {same} returning t.*)
+    insert into {table} ({every})
+    select {summed} from (select {every} from delta union all select {every} from gone) as parts
+    group by {keys} having {some}
+    """
+
+
+def _differences(name: str, as_of: datetime | None = None) -> str:
+    """Rows that only the definition or only the table has: `side` and the rollup's columns."""
+    columns = ", ".join(sql.Identifier(column.name).as_string() for column in definitions()[name].columns)
+    table = sql.Identifier("rollup", name).as_string()
+    return f"""
+    with wanted as materialized (select {columns} from ({_over(name, {}, as_of)}) as definition)
+    select 'definition' as side, * from (select * from wanted except all select {columns} from {table}) as missing
+    union all
+    select 'table', * from (select {columns} from {table} except all select * from wanted) as surplus
+    """
+
+
+def _raise(error: psycopg.Error) -> NoReturn:
+    """What a person may know of it. Raises SourceError."""
+    if isinstance(error, psycopg.errors.InsufficientPrivilege | psycopg.errors.ReadOnlySqlTransaction):
+        raise SourceError(
+            "The role of MIRADOR_ROLLUP_URL may not write the schema rollup.", kind="refused", source="ledger"
+        ) from error
+    if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
+        raise SourceError(
+            "The ledger lacks a relation or column that the rollups need: run python -m app doctor.",
+            kind="refused",
+            source="ledger",
+        ) from error
+    if isinstance(error, psycopg.errors.QueryCanceled | psycopg.errors.LockNotAvailable):
+        raise SourceError("The ledger took too long for a step of the rollups.", kind="timeout", source="ledger") from (
+            error
+        )
+    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+        raise SourceError("The ledger cannot be reached to write the rollups.", kind="down", source="ledger") from error
+    raise SourceError("The ledger refused a step of the rollups.", kind="refused", source="ledger") from error
+
+
+# --- the door ---------------------------------------------------------------------------------------------------------
+
+
+def _silent(_done: int, _total: int, _words: str) -> None:
+    return
+
+
+@contextlib.contextmanager
+def _writing(url: str, zone: ZoneInfo, wait: float, stop: threading.Event | None) -> Iterator[_Writer]:
+    writer = _Writer(url, zone, stop)
+    try:
+        writer.lock(wait)
+        writer.prepare()
+        yield writer
+    except psycopg.Error as error:
+        _raise(error)
+    finally:
+        with contextlib.suppress(psycopg.Error):
+            writer.connection.close()
+
+
+def refresh(
+    url: str,
+    timezone: str,
+    *,
+    full: bool = False,
+    recount: bool = True,
+    wait: float = 0.0,
+    overlap: timedelta = OVERLAP,
+    progress: Progress = _silent,
+    stop: threading.Event | None = None,
+) -> Report:
+    """Bring every rollup up to now, building what is missing; idempotent, and safe beside another one.
+
+    `full` builds all of them anew. `recount` looks for rows that were deleted or moved, which costs a count of each
+    relation. `wait` is for how many seconds another refresh is waited for. `progress(done, total, words)` is called
+    after each step; `stop` ends it between two steps. Raises SourceError; what was done until then is kept.
+    """
+    began = time.monotonic()
+    report = Report()
+    with _writing(url, ZoneInfo(timezone), wait, stop) as writer:
+        report.built = writer.reset(full)
+        writer.find(overlap)
+        writer.work(report, progress)
+        writer.roll_over()
+        if recount:
+            report.repaired = writer.recount()
+            if report.repaired:
+                writer.work(report, progress)
+        report.refreshed_at = writer.value("select min(refreshed_at) from rollup.state")
+    report.seconds = time.monotonic() - began
+    return report
+
+
+def differences(url: str, timezone: str, *, wait: float = 0.0) -> list[Difference]:
+    """Compare each rollup with its definition over the rows; changes since the last refresh are differences, too.
+
+    Raises SourceError.
+    """
+    with _writing(url, ZoneInfo(timezone), wait, None) as writer:
+        if writer.value("select count(*) from rollup.state where ready") < len(definitions()):
+            raise SourceError("The rollups are not built: run python -m app rollup.", kind="refused", source="ledger")
+        return writer.differences()
