@@ -22,12 +22,15 @@ import pandas as pd
 from queries.calendar import is_holiday, normal_days
 
 Measure = Literal["credits", "amount"]
+Grain = Literal["day", "week", "month"]
 SLO_HOURS = 48
 SLO_SHARE = 0.05
 LOOKBACK_DAYS = 730
 NORMAL_DAYS = 8
 LEAST_NORMAL_DAYS = 4
 DRAWS = 2000
+# Longer than any wait: a bound of a bin that is open at an end, so that both ends are numbers.
+OPEN_HOURS = 1_000_000
 
 
 # --- a period ---------------------------------------------------------------------------------------------------------
@@ -68,27 +71,39 @@ def over_48h(by_day: pd.DataFrame) -> Over48h:
     return Over48h(decided, over, undecided, over / decided if decided else None)
 
 
-def share_over_48h(by_day: pd.DataFrame) -> pd.DataFrame:
-    """The share over 48 hours by day of approval, what is undecided apart.
+def grain_of(first: date, last: date) -> Grain:
+    """Days up to two months, weeks up to thirteen months, else months: what a period's bars stand for."""
+    days = (last - first).days + 1
+    return "day" if days <= 62 else "week" if days <= 400 else "month"
 
-    Columns: day, state (over, undecided), n (count), approved (count: all that are in time, over or undecided) and
-    share (n / approved). While some are undecided the final share lies between the share over and the sum of both.
-    Rows of nothing are left out, but a day without any keeps its zero of `over`.
+
+def share_over_48h(by_day: pd.DataFrame, first: date, last: date) -> pd.DataFrame:
+    """The share over 48 hours by day, week (from Monday) or month of approval, what is undecided apart.
+
+    Columns: day (datetime64, first day of the bin), first_day and last_day (the part of it within the period), state
+    (over, undecided), n (count), approved (count: all that are in time, over or undecided) and share (n / approved).
+    While some are undecided the final share lies between the share over and the sum of both. Rows of nothing are left
+    out, but a bin without any keeps its zero of `over`.
     """
-    frame = pd.DataFrame(
+    grain = grain_of(first, last)
+    period = {"day": "D", "week": "W-SUN", "month": "M"}[grain]
+    counts = pd.DataFrame(
         {
-            "day": by_day["day"],
+            "day": by_day["day"].dt.to_period(period).dt.start_time.astype("datetime64[us]"),
             "over": by_day["late"].astype("int64") + by_day["waiting"].astype("int64"),
             "undecided": by_day["undecided"].astype("int64"),
+            "approved": by_day[["in_time", "late", "waiting", "undecided"]].astype("int64").sum(axis="columns"),
         }
     )
-    frame["approved"] = by_day["in_time"].astype("int64") + frame["over"] + frame["undecided"]
-    long = frame[frame["approved"] > 0].melt(
-        ["day", "approved"], ["over", "undecided"], var_name="state", value_name="n"
-    )
+    found = counts.groupby("day", as_index=False).sum()
+    length = {"day": pd.DateOffset(days=1), "week": pd.DateOffset(days=7), "month": pd.DateOffset(months=1)}[grain]
+    found["first_day"] = found["day"].clip(lower=pd.Timestamp(first))
+    found["last_day"] = (found["day"] + length - pd.Timedelta(days=1)).clip(upper=pd.Timestamp(last))
+    keys = ["day", "first_day", "last_day", "approved"]
+    long = found[found["approved"] > 0].melt(keys, ["over", "undecided"], var_name="state", value_name="n")
     long["share"] = long["n"] / long["approved"]
-    long = long[(long["n"] > 0) | (long["state"] == "over")]
-    long = long.sort_values(["day", "state"], ignore_index=True)[["day", "state", "n", "approved", "share"]]
+    long = long[(long["n"] > 0) | (long["state"] == "over")].sort_values(["day", "state"], ignore_index=True)
+    long = long[["day", "first_day", "last_day", "state", "n", "approved", "share"]]
     long.attrs = by_day.attrs
     return long
 
@@ -197,6 +212,32 @@ def month(
         before=total(before_first, before_last) if reaches_back else None,
         curve=curve,
     )
+
+
+def running_total(month: Month, daily: pd.DataFrame) -> pd.DataFrame:
+    """The month's curve as one line: what came, then what is projected, with the credits behind each point.
+
+    Columns: day (datetime64), total (as `curve`: actual up to `through`, then projected), low and high (its band after
+    `through`, where it starts from the actual), first_day and until (the days whose credits a point holds: no further
+    than `through`) and credits (their count).
+    """
+    curve = month.curve
+    known = curve["actual"].notna()
+    here = curve["day"] == pd.Timestamp(month.through)
+    counts = daily.set_index("day")["credits"].astype("int64").reindex(curve["day"], fill_value=0)
+    frame = pd.DataFrame(
+        {
+            "day": curve["day"],
+            "total": curve["actual"].where(known, curve["projected"]),
+            "low": curve["low"].where(~known, curve["actual"].where(here)),
+            "high": curve["high"].where(~known, curve["actual"].where(here)),
+            "first_day": pd.Timestamp(month.first),
+            "until": curve["day"].clip(upper=pd.Timestamp(month.through)),
+            "credits": counts.where(known.to_numpy(), 0).cumsum().to_numpy(),
+        }
+    )
+    frame.attrs = daily.attrs
+    return frame
 
 
 def _days(first: date, last: date) -> list[date]:
@@ -321,12 +362,29 @@ def still_waiting(curve: pd.DataFrame, hours: int = SLO_HOURS) -> tuple[float, f
     return float(known["survival"]), float(known["low"]), float(known["high"])
 
 
+def staircase(curve: pd.DataFrame, most: int = 120) -> pd.DataFrame:
+    """A `kaplan_meier` curve as it is drawn: up to hour `most`, a row where it steps, and its beginning and end.
+
+    Columns as `kaplan_meier`, and hours_from and hours_to: the hours, rounded up, of the credits that a step holds.
+    """
+    shown = curve[curve["hours"] <= most]
+    end = shown.iloc[[-1]].assign(hours=min(most, int(curve["hours"].iloc[-1])), disbursed=0)
+    steps = shown[(shown["disbursed"] > 0) | (shown["hours"] == 0)]
+    if end["hours"].iloc[0] > steps["hours"].iloc[-1]:
+        steps = pd.concat([steps, end])
+    steps = steps.assign(
+        hours_from=steps["hours"].where(steps["hours"] > 0, -OPEN_HOURS), hours_to=steps["hours"]
+    ).reset_index(drop=True)
+    steps.attrs = curve.attrs
+    return steps
+
+
 def by_hours(times: pd.DataFrame, width: int = 4, most: int = 120) -> pd.DataFrame:
     """Credits disbursed by hours since approval, in bins of `width`; the last bin holds all that took more than `most`.
 
-    Columns: hours_from and hours_to (whole hours, rounded up, both included; NA at the open end of the first bin, which
-    holds also what was disbursed before its approval, and of the last), start and end (edges in hours, float64),
-    n (count), amount (MXN). Bins between the first and the last with anything are there, also empty ones.
+    Columns: start and end (edges in hours, float64), hours_from and hours_to (whole hours, rounded up, both included;
+    the first bin reaches down to what was disbursed before its approval, the last is open), n (count), amount (MXN).
+    Bins between the first and the last with anything are there, also empty ones.
     """
     taken = times[times["disbursed"] > 0]
     place = ((taken["hours"].astype("int64").clip(lower=1) - 1) // width).clip(upper=most // width)
@@ -337,13 +395,13 @@ def by_hours(times: pd.DataFrame, width: int = 4, most: int = 120) -> pd.DataFra
     bins = range(int(count.index.min()), int(count.index.max()) + 1) if len(count) else range(0)
     frame = pd.DataFrame(
         {
-            "hours_from": pd.array([pd.NA if b == 0 else b * width + 1 for b in bins], dtype="Int64"),
-            "hours_to": pd.array([pd.NA if b * width >= most else (b + 1) * width for b in bins], dtype="Int64"),
             "start": [float(b * width) for b in bins],
             "end": [float((b + 1) * width) for b in bins],
-            "n": pd.array([int(count.get(b, 0)) for b in bins], dtype="Int64"),
+            "hours_from": [b * width + 1 if b else -OPEN_HOURS for b in bins],
+            "hours_to": [(b + 1) * width if b < most // width else OPEN_HOURS for b in bins],
+            "n": [int(count.get(b, 0)) for b in bins],
             "amount": pd.Series([amount.get(b, Decimal(0)) for b in bins], dtype=object),
         }
-    )
+    ).astype({"hours_from": "int64", "hours_to": "int64", "n": "int64"})
     frame.attrs = times.attrs
     return frame

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import yaml
 from cachetools import LRUCache
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from queries.calendar import normal_days
 from queries.errors import SourceError
@@ -56,6 +56,7 @@ class Kpi(BaseModel):
     unit: Literal["count", "mxn", "share", "score", "seconds"]
     better: Literal["up", "down", "none"]
     target: float | None = None
+    monthly_target: float | None = Field(default=None, gt=0)
     source: Literal["ledger", "metrics"]
     query: str | None = None
     numerator: str | None = None

@@ -251,15 +251,16 @@ def test_the_share_over_48_hours_is_that_of_the_rows_and_so_are_the_rows_behind_
     over, in_time, undecided = (int(counts.get(name, 0)) for name in ("over", "in_time", "undecided"))
     assert (told.decided, told.late, told.undecided) == (over + in_time, over, undecided)
     assert told.share == (over / (over + in_time) if over + in_time else None)
-    shares = disbursements.share_over_48h(answer)
+    shares = disbursements.share_over_48h(answer, asked["first"], last)
     for one in shares.itertuples():
-        day = one.day.date()
-        members = found[(found["day"] == day) & (found["state"] != "out")]
+        span = {"first": one.first_day.date(), "last": one.last_day.date()}
+        members = found[found["day"].between(*span.values()) & (found["state"] != "out")]
         assert one.n == (members["state"] == one.state).sum()
+        assert one.approved == len(members)
         assert one.share == one.n / len(members)
-        behind = queries.ledger("rows/over_48h", {**asked, "first": day, "last": day, "state": one.state})
+        behind = queries.ledger("rows/over_48h", {**asked, **span, "state": one.state})
         assert set(behind["credit_id"]) == set(members[members["state"] == one.state]["credit_id"])
-    assert set(shares["day"].dt.date) == set(found[found["state"] != "out"]["day"])
+    assert shares["n"].sum() == over + undecided, "each credit stands in one bar"
 
 
 @SOME
@@ -288,9 +289,8 @@ def test_the_times_to_the_money_are_those_of_the_rows(ledger, scene):
     bins = disbursements.by_hours(times)
     assert bins["n"].sum() == len(sent)
     for one in bins.itertuples():
-        span = {"hours_from": one.hours_from, "hours_to": one.hours_to}
         params = {"approved_first": asked["first"], "approved_last": last, "tiers": wanted}
-        params |= {name: None if pd.isna(value) else int(value) for name, value in span.items()}
+        params |= {"hours_from": one.hours_from, "hours_to": one.hours_to}
         behind = queries.ledger("rows/disbursed", params)
         assert len(behind) == one.n
         assert sum(behind["principal"], Decimal(0)) == one.amount
@@ -388,7 +388,7 @@ def test_an_empty_ledger_has_nothing_of_anything(ledger):
     asked = {"first": day, "last": day}
     assert disbursements.totals(ledger.ask("by_day", **asked)) == disbursements.Totals(0, Decimal(0), None)
     assert disbursements.over_48h(ledger.ask("over_48h", **asked)).share is None
-    assert disbursements.share_over_48h(ledger.ask("over_48h", **asked)).empty
+    assert disbursements.share_over_48h(ledger.ask("over_48h", **asked), day, day).empty
     times = ledger.ask("times", **asked)
     assert disbursements.by_hours(times).empty
     curve = disbursements.kaplan_meier(times)
@@ -461,6 +461,21 @@ def test_the_curve_is_that_of_a_plain_loop(sent, waiting):
             assert row["low"] == pytest.approx(survival ** math.exp(spread), abs=1e-9)
             assert row["high"] == pytest.approx(survival ** math.exp(-spread), abs=1e-9)
             assert 0 <= row["low"] <= row["survival"] <= row["high"] <= 1
+
+
+@given(st.lists(st.integers(-3, 200), max_size=30), st.lists(st.integers(0, 200), max_size=15))
+@settings(deadline=None)
+def test_the_staircase_steps_where_the_curve_does(sent, waiting):
+    curve = disbursements.kaplan_meier(times_of(sent, waiting))
+    steps = disbursements.staircase(curve)
+    assert steps["hours"].is_unique
+    assert steps["hours"].is_monotonic_increasing
+    assert steps["hours"].iloc[-1] == min(curve["hours"].iloc[-1], 120)
+    for hour in range(steps["hours"].iloc[-1] + 1):
+        drawn, known = (frame[frame["hours"] <= hour].iloc[-1]["survival"] for frame in (steps, curve))
+        assert drawn == known
+    for one in steps.itertuples():
+        assert one.disbursed == sum(one.hours_from <= hour <= one.hours_to for hour in sent)
 
 
 def test_without_anyone_waiting_the_curve_is_the_plain_share():
@@ -547,6 +562,15 @@ def test_the_projection_is_the_same_each_time_and_its_curve_is_in_order(number, 
         until = 30 if one.day.day == 31 else min(one.day.day, 30)
         assert one.before == float(sum(before[date(2026, 9, n)] for n in range(1, until + 1)))
     assert month.before == sum(before[date(2026, 9, n)] for n in range(1, 31))
+    # As one line: what came, then what may come, each point with the credits that are behind it.
+    line = disbursements.running_total(month, daily)
+    assert list(line["total"].iloc[:number]) == list(curve["actual"].iloc[:number])
+    assert list(line["total"].iloc[number:]) == list(curve["projected"].iloc[number:])
+    assert line["low"].notna().sum() == line["high"].notna().sum() == 31 - number + 1
+    for one in line.itertuples():
+        came = daily[(daily["day"] >= one.first_day) & (daily["day"] <= one.until)]
+        assert one.credits == came["credits"].sum()
+    assert line["until"].max().date() == today
 
 
 def test_the_band_holds_eight_months_ends_of_ten():
