@@ -8,7 +8,7 @@ What a picture needs to know of its data (query as run, age, failure) it reads f
 """
 
 from components.charts import area, band, bar, bars_over_time, funnel, heatmap, histogram, line, pareto, points, step
-from components.drill import Drill
+from components.drill import Drill, on_rows
 from components.filters import Filters, choice_filter, day_filter, filter_bar
 from components.frame import Figure, on_drawn, on_failure, sentence_of, set_refresh, stop_if_left
 from components.i18n import (
@@ -64,6 +64,7 @@ __all__ = [
     "number",
     "on_drawn",
     "on_failure",
+    "on_rows",
     "panel",
     "pareto",
     "percent",

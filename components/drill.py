@@ -2,14 +2,28 @@
 
     bar(frame, ..., drill=Drill("rows/decisions", {"first": first, "last": last}, by={"tier": "tier"}, count="n"))
 
-The rows come through a hook that the host sets (`on_rows`): the looks know no source.
+The rows come through a `RowSource` that the host names (`on_rows`): the looks know no source.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import date
+from typing import Any, Literal, Protocol
+
+import pandas as pd
+import streamlit as st
+
+from components.frame import sentence_of, unstamped
+from components.i18n import _, clock, day_name, is_unknown, ngettext, number
+
+PAGE_ROWS = 50
+ROW_HEIGHT = 35
+TABLE_ROWS = 12
+POLL_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -33,3 +47,493 @@ class Drill:
     count: str | None = None
     title: str | None = None
     sort: str | None = None
+
+
+@dataclass(frozen=True)
+class RowList:
+    """What is known of a list before it is asked: types of its parameters by name, columns as (type, unit, words),
+    and the columns that it may be sorted by with their own direction (True is descending), the first by default."""
+
+    title: str
+    description: str
+    params: Mapping[str, str]
+    columns: Mapping[str, tuple[str, str, str]]
+    sorts: Sequence[tuple[str, bool]]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a download is, in rows; `words` say what went wrong."""
+
+    sent: int
+    total: int
+    state: Literal["running", "done", "failed"]
+    words: str = ""
+
+
+class RowSource(Protocol):
+    """Where rows come from. A page of rows is a frame with `first`, `last` and `more` in `frame.attrs["page"]`.
+
+    A place (`after`, `before`) is what such a page tells; it is handed back as it came. Errors have a `sentence`.
+    """
+
+    def describe(self, query: str) -> RowList:
+        """What is known of a list."""
+
+    def page(
+        self, query: str, params: Mapping[str, Any], *, sort: str, descending: bool, after: Any, before: Any
+    ) -> pd.DataFrame:
+        """The first rows, those after a place, or the last ones before it."""
+
+    def count(self, query: str, params: Mapping[str, Any]) -> int:
+        """How many rows there are."""
+
+    def link(
+        self,
+        query: str,
+        params: Mapping[str, Any],
+        *,
+        sort: str,
+        descending: bool,
+        format: Literal["csv", "xlsx"],
+        name: str,
+        total: int,
+        id: str,
+    ) -> str:
+        """Where the file with all rows is; `id` is by what its progress is asked for."""
+
+    def progress(self, id: str, format: Literal["csv", "xlsx"]) -> Progress | None:
+        """How far a download is, or None when none has begun."""
+
+    def leads(self, column: str) -> bool:
+        """Whether the ids in a column have a page of their own."""
+
+    def open(self, column: str, id: str) -> None:
+        """Go to the page of an id."""
+
+
+_source: RowSource | None = None
+
+
+def on_rows(source: RowSource | None) -> None:
+    """Name where rows come from; until then a click opens nothing."""
+    global _source
+    _source = source
+
+
+def drillable(drill: Drill | None) -> bool:
+    """Whether a click on a mark can open rows."""
+    return drill is not None and _source is not None
+
+
+# --- from the mark to the parameters ----------------------------------------------------------------------------------
+
+
+def picked_mark(selection: Any, marks: pd.DataFrame) -> pd.Series[Any] | None:
+    """The drawn row that was clicked last, or None: nothing is picked, or it is no longer drawn."""
+    picked = list(selection or [])
+    if not picked:
+        return None
+    match = pd.Series(True, index=marks.index)
+    known = [name for name in picked[-1] if name in marks.columns]
+    if not known:
+        return None
+    for name in known:
+        match &= marks[name].astype(str) == str(picked[-1][name])
+    found = marks[match]
+    return None if found.empty else found.iloc[0]
+
+
+def params_of(drill: Drill, mark: Mapping[str, Any], known: RowList) -> dict[str, Any]:
+    """The parameters of the rows behind a mark. Raises ValueError when the mark holds no value for one."""
+    params = dict(drill.params)
+    for name, column in drill.by.items():
+        value, kind = _plain(mark[column]), known.params.get(name, "text")
+        if value is None:
+            if kind not in {"text", "text[]"}:
+                raise ValueError(f"the mark has no {column} for the parameter {name} of {drill.query}")
+            value = ""
+        params[name] = [value] if kind.endswith("[]") else value
+    return params
+
+
+def _plain(value: Any) -> Any:
+    if is_unknown(value):
+        return None
+    if isinstance(value, pd.Timestamp):
+        return value.date() if value == value.normalize() and value.tzinfo is None else value.to_pydatetime()
+    value = value.item() if hasattr(value, "item") else value
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _day(value: Any) -> date | None:
+    if value is None:
+        return None
+    return pd.Timestamp(value).date()
+
+
+def _period(first: date | None, last: date | None) -> str:
+    """12 Nov 2026, 1 to 30 Nov 2026, or what is known of it."""
+    if first is None or last is None:
+        return (
+            _("since {day}").format(day=day_name(first, style="d MMM y"))
+            if first
+            else _("until {day}").format(day=day_name(last, style="d MMM y"))
+            if last
+            else ""
+        )
+    if first == last:
+        return day_name(first, style="d MMM y")
+    if (first.year, first.month) == (last.year, last.month):
+        return f"{first.day}–{day_name(last, style='d MMM y')}"
+    start = "d MMM" if first.year == last.year else "d MMM y"
+    return f"{day_name(first, style=start)} – {day_name(last, style='d MMM y')}"
+
+
+_LATE = {1: "1-7", 2: "8-15", 3: "16-30", 4: "31-60", 5: "61-90", 6: "90+"}
+
+
+def _named(name: str, value: Any) -> str:
+    """A bound value in words that can be read without its parameter."""
+    if value == "" or value is None:
+        return _("(none)")
+    if name == "band":
+        return _("no score") if value == -1 else f"HASE {value}–{100 if value >= 90 else value + 9}"
+    if name in {"score", "score_from"}:
+        return f"HASE {value}"
+    if name == "hour":
+        return f"{int(value):02d}:00"
+    if name == "weekday":
+        # 1 January 2024 was a Monday.
+        return day_name(date(2024, 1, int(value)), style="EEEE")
+    if name in {"hours", "hours_from", "hours_over"}:
+        return f"{'> ' if name == 'hours_over' else ''}{value} h"
+    if name.startswith("bucket") and value in _LATE:
+        return _("{days} days late").format(days=_LATE[value])
+    if name == "first_installment":
+        return _("first installments") if value else _("later installments")
+    return _(str(value))
+
+
+def label_of(drill: Drill, params: Mapping[str, Any], known: RowList) -> str:
+    """What was clicked, in words: Approvals, 12 Nov 2026, AAA."""
+    days = [name for name, kind in known.params.items() if kind == "date" and params.get(name) is not None]
+    parts: list[str] = []
+    # The days that the mark decides; when it decides none, the period that all marks share.
+    chosen = [name for name in days if name in drill.by] or days
+    for name in chosen:
+        if name.endswith("last"):
+            other = f"{name.removesuffix('last')}first"
+            if other not in chosen:
+                parts.append(_period(None, _day(params[name])))
+        elif name.endswith("first"):
+            other = f"{name.removesuffix('first')}last"
+            parts.append(_period(_day(params[name]), _day(params.get(other))))
+        elif name in {"month", "vintage"}:
+            day = _day(params[name])
+            parts += [day_name(day, style="MMMM y")] if day else []
+        else:
+            parts.append(_period(_day(params[name]), _day(params[name])))
+    for name in drill.by:
+        value = params[name]
+        if name not in days and name not in {"score_to", "hours_to"}:
+            parts += [_named(name, one) for one in (value if isinstance(value, list) else [value])]
+    return ", ".join([_(drill.title or known.title), *dict.fromkeys(part for part in parts if part)])
+
+
+# --- the opened rows --------------------------------------------------------------------------------------------------
+
+
+def open_rows(drill: Drill, mark: pd.Series[Any], *, key: str, drawn_at: Any = None) -> str:
+    """Draw the rows behind the mark; gives the outcome for the host. `drawn_at` is the stamp of the drawn frame."""
+    source = _source
+    assert source is not None
+    known = source.describe(drill.query)
+    params = params_of(drill, mark, known)
+    label = label_of(drill, params, known)
+    clicked = _plain(mark[drill.count]) if drill.count else None
+
+    state = _state(key, (drill.query, sorted(params.items(), key=str)))
+    with st.container(horizontal=True, vertical_alignment="center", key=f"{key}:head"):
+        heading = st.container()
+        sort, descending = _sort_choice(known, drill, key)
+        st.button(
+            _("Close"),
+            icon=":material/close:",
+            type="tertiary",
+            key=f"{key}:close",
+            on_click=_close,
+            args=(key,),
+        )
+    if state["order"] != (sort, descending):
+        state.update(order=(sort, descending), after=None, before=None, start=0)
+    frame = source.page(
+        drill.query, params, sort=sort, descending=descending, after=state["after"], before=state["before"]
+    )
+    if state["before"] is not None and len(frame) < PAGE_ROWS:
+        # Rows before it have gone meanwhile: the list begins here.
+        state.update(after=None, before=None, start=0)
+        frame = source.page(drill.query, params, sort=sort, descending=descending, after=None, before=None)
+    total, uncounted = _total(source, drill.query, params)
+    shown = total if total is not None else clicked
+    heading.markdown(f"**{_heading(shown, label)}**")
+    _tell_gap(clicked, total, uncounted, drawn_at)
+    if frame.empty:
+        st.caption(_("No rows."))
+        return "empty"
+    _table(source, frame, known, key, label)
+    with st.container(horizontal=True, vertical_alignment="center", key=f"{key}:foot"):
+        _paging(frame, state, total, key)
+        _downloads(
+            source, drill.query, params, sort=sort, descending=descending, label=label, total=shown or 0, key=key
+        )
+    _progress(source, state, key)
+    return "ok"
+
+
+def _state(key: str, what: Any) -> dict[str, Any]:
+    """What stays between two drawings: where the page stands, for the rows that are open now."""
+    name = f"{key}:state"
+    if st.session_state.get(name, {}).get("what") != what:
+        st.session_state[name] = {
+            "what": what,
+            "order": None,
+            "after": None,
+            "before": None,
+            "start": 0,
+            "id": secrets.token_urlsafe(9),
+            "download": None,
+        }
+    state: dict[str, Any] = st.session_state[name]
+    return state
+
+
+def generation(key: str) -> int:
+    """How often rows were closed at this picture: a part of its key, for only a new picture has nothing picked."""
+    return int(st.session_state.get(f"{key}:closed", 0))
+
+
+def _close(key: str) -> None:
+    st.session_state[f"{key}:closed"] = generation(key) + 1
+    st.session_state.pop(f"{key}:state", None)
+
+
+def _total(source: RowSource, query: str, params: Mapping[str, Any]) -> tuple[int | None, str]:
+    """The number of rows, or None and the sentence that says why it is not known: the rows are there all the same."""
+    try:
+        return source.count(query, params), ""
+    except Exception as error:
+        if not getattr(error, "sentence", None):
+            raise
+        return None, sentence_of(error)
+
+
+def _heading(count: int | None, label: str) -> str:
+    if count is None:
+        return label
+    return ngettext("{n} row: {label}", "{n} rows: {label}", count).format(n=number(count), label=label)
+
+
+def _tell_gap(clicked: Any, total: int | None, uncounted: str, drawn_at: Any) -> None:
+    """Both numbers, when what was drawn and what stands in the ledger now are not the same."""
+    if total is None:
+        st.caption(f":material/info: {_('The rows were not counted anew: {why}').format(why=_(uncounted))}")
+    elif clicked is not None and clicked != total:
+        at = _(" at {clock}").format(clock=clock(drawn_at.as_of)) if drawn_at is not None else ""
+        st.caption(
+            ":material/info: "
+            + _("The chart counted {clicked}{at}; the ledger now has {total}: rows have changed since.").format(
+                clicked=number(clicked), at=at, total=number(total)
+            )
+        )
+
+
+def column_words(name: str) -> str:
+    """A column's heading: Submitted at."""
+    return _(name.replace("_", " ").capitalize())
+
+
+def _sort_choice(known: RowList, drill: Drill, key: str) -> tuple[str, bool]:
+    """The chosen sort: each column in both directions, its own direction first."""
+    choices = [(name, way) for name, own in known.sorts for way in (own, not own)]
+    first = next((choice for choice in choices if choice[0] == drill.sort), choices[0])
+
+    def words(choice: tuple[str, bool]) -> str:
+        name, descending = choice
+        kind = known.columns[name][0]
+        if kind in {"timestamptz", "date"}:
+            way = _("newest first") if descending else _("oldest first")
+        elif kind == "text":
+            way = "Z–A" if descending else "A–Z"
+        else:
+            way = _("largest first") if descending else _("smallest first")
+        return f"{column_words(name)}, {way}"
+
+    chosen = st.selectbox(
+        _("Sort"),
+        choices,
+        index=choices.index(first),
+        format_func=words,
+        key=f"{key}:sort",
+        label_visibility="collapsed",
+        width=280,
+    )
+    return chosen or first
+
+
+def _table(source: RowSource, frame: pd.DataFrame, known: RowList, key: str, label: str) -> None:
+    shown = unstamped(frame)
+    config: dict[str, Any] = {}
+    for name in shown.columns:
+        kind, unit, words = known.columns.get(name, ("text", "", ""))
+        config[name] = _column(name, kind, unit, _(words) if words else None)
+        if kind == "numeric":
+            # Arrow's decimals are shown to the digit, whatever the format says.
+            shown[name] = shown[name].astype("float64")
+        if source.leads(name):
+            trigger = f"{key}:open:{name}"
+            config[name] = st.column_config.ButtonColumn(
+                column_words(name),
+                help=_("Open its page"),
+                type="tertiary",
+                alignment="left",
+                key=trigger,
+                on_click=_open,
+                args=(trigger, name, [None if is_unknown(one) else str(one) for one in shown[name]]),
+            )
+    height = ROW_HEIGHT * (min(len(shown), TABLE_ROWS) + 1) + 3
+    st.dataframe(shown, hide_index=True, height=height, column_config=config, key=f"{key}:table", alt=label)
+
+
+def _column(name: str, kind: str, unit: str, help: str | None) -> Any:
+    words = column_words(name)
+    match kind:
+        case "timestamptz":
+            return st.column_config.DatetimeColumn(words, format="YYYY-MM-DD HH:mm:ss", help=help)
+        case "date":
+            return st.column_config.DateColumn(words, format="YYYY-MM-DD", help=help)
+        case "numeric" if unit == "MXN":
+            return st.column_config.NumberColumn(words, format="$%,.2f", help=help)
+        case "bigint" | "integer" | "smallint":
+            return st.column_config.NumberColumn(words, format="%d", help=help)
+        case _:
+            return st.column_config.Column(words, help=help)
+
+
+def _open(trigger: str, column: str, ids: Sequence[str | None]) -> None:
+    """Go to the page of the id that was clicked; the ids are those that stood there."""
+    click = st.session_state[trigger]
+    id = ids[click["row"]] if click is not None and click["row"] < len(ids) else None
+    if id is not None and _source is not None:
+        _source.open(column, id)
+
+
+def _paging(frame: pd.DataFrame, state: dict[str, Any], total: int | None, key: str) -> None:
+    page = frame.attrs["page"]
+    start = state["start"]
+    # Of a page that was found backwards, `more` speaks of the rows before it; rows after it there are: it came so.
+    more = page.more if state["before"] is None else True
+
+    def turn(start: int, **place: Any) -> None:
+        state.update(start=max(start, 0), after=None, before=None)
+        state.update(place)
+
+    if start > 0 or more:
+        st.button(
+            _("Back"),
+            icon=":material/chevron_left:",
+            key=f"{key}:back",
+            disabled=start <= 0,
+            on_click=turn,
+            args=(start - PAGE_ROWS,),
+            kwargs={"before": page.first},
+        )
+        st.button(
+            _("Next"),
+            icon=":material/chevron_right:",
+            icon_position="right",
+            key=f"{key}:next",
+            disabled=not more,
+            on_click=turn,
+            args=(start + PAGE_ROWS,),
+            kwargs={"after": page.last},
+        )
+        words = f"{number(start + 1)}–{number(start + len(frame))}"
+        st.caption(
+            _("{rows} of {total}").format(rows=words, total=number(total)) if total is not None else words,
+            width="content",
+        )
+
+
+def _downloads(
+    source: RowSource,
+    query: str,
+    params: Mapping[str, Any],
+    *,
+    sort: str,
+    descending: bool,
+    label: str,
+    total: int,
+    key: str,
+) -> None:
+    """A link a format, to all rows; the click is noted, so that its progress is shown."""
+    state = st.session_state[f"{key}:state"]
+    name = re.sub(r"[^\w-]+", "_", label.lower()).strip("_")
+    formats: tuple[Literal["csv", "xlsx"], ...] = ("csv", "xlsx")
+    for format in formats:
+        url = source.link(
+            query,
+            params,
+            sort=sort,
+            descending=descending,
+            format=format,
+            name=name,
+            total=total,
+            id=state["id"],
+        )
+        st.link_button(
+            format.upper(),
+            url,
+            icon=":material/download:",
+            type="tertiary",
+            key=f"{key}:{format}",
+            help=_("Download all rows"),
+            on_click=_began,
+            args=(key, format),
+        )
+
+
+def _began(key: str, format: str) -> None:
+    state = st.session_state.get(f"{key}:state")
+    if state is not None:
+        state["download"] = format
+        state["polls"] = 0
+
+
+def _progress(source: RowSource, state: dict[str, Any], key: str) -> None:
+    """How far the download is, asked for every second until it is over."""
+    format = state["download"]
+    if format is None:
+        return
+    done = source.progress(state["id"], format)
+    over = done is not None and done.state != "running"
+
+    def show() -> None:
+        now = source.progress(state["id"], format)
+        if now is None:
+            state["polls"] = state.get("polls", 0) + 1
+            # A browser that asked before it downloads, or another process that answers: nothing to show.
+            if state["polls"] < 20:
+                st.progress(0.0, _("{format}: the download begins").format(format=format.upper()))
+            return
+        share = min(now.sent / now.total, 1.0) if now.total else 1.0
+        rows = _("{sent} of {total} rows").format(sent=number(now.sent), total=number(now.total))
+        if now.state == "failed":
+            st.markdown(f":material/error: {format.upper()}: {now.words} {rows}")
+        elif now.state == "done":
+            st.caption(f":material/check: {format.upper()}: {_('{n} rows sent').format(n=number(now.sent))}")
+        else:
+            st.progress(share, f"{format.upper()}: {rows}")
+
+    # Once it is over the next drawing of the panel asks no more.
+    st.fragment(show, run_every=None if over else POLL_SECONDS)()

@@ -6,17 +6,20 @@
 
 The decorated function is drawn where it stands, in a parallel fragment behind a skeleton, and again every `refresh`
 seconds (default: what `set_refresh` was told). It returns a `Figure` or a frame (shown as a table); a panel
-that has drawn itself gives a `Figure` with `drawn`, so that its data keeps its menu and its age.
+that has drawn itself gives a `Figure` with `drawn`, so that its data keeps its menu and its age. When the figure has a
+`drill`, a click on a mark opens the rows behind it below the picture.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
+from components.drill import drillable, generation, open_rows, picked_mark
 from components.frame import Figure, age_line, answer_of, fill_menu, guarded, menu, refresh_seconds, unstamped
 from components.i18n import _
 
@@ -41,10 +44,14 @@ def panel(
                 head.markdown(f"**{title}**", help=help, width="content")
                 popover = menu(head, key=name)
 
+                opened: list[tuple[Figure, pd.Series[Any]]] = []
+
                 def draw() -> str:
                     with st.skeleton(height=height):
                         figure = _as_figure(make(), title)
-                        outcome = _picture(figure, title, height, name)
+                        outcome, mark = _picture(figure, title, height, name)
+                    if figure is not None and mark is not None:
+                        opened.append((figure, mark))
                     answer = answer_of(figure) if figure else None
                     if figure is not None:
                         fill_menu(popover, title, figure, key=name, definition=help)
@@ -55,6 +62,11 @@ def panel(
                     return "stale" if answer.stale else outcome
 
                 guarded(draw, key=name)
+                for figure, mark in opened:
+                    # Rows that cannot be had leave the picture alone.
+                    rows = partial(open_rows, figure.drill, mark, key=f"{name}:rows", drawn_at=answer_of(figure))
+                    with st.container(key=f"rows-{name}"):
+                        guarded(rows, key=f"{name}:rows")
 
         body()
 
@@ -69,15 +81,45 @@ def _as_figure(made: Any, title: str) -> Figure | None:
     raise TypeError(f"the panel {title} returned a {type(made).__name__}")
 
 
-def _picture(figure: Figure | None, title: str, height: int, name: str) -> str:
+def _picture(figure: Figure | None, title: str, height: int, name: str) -> tuple[str, pd.Series[Any] | None]:
+    """Draw; gives the outcome and the mark that is picked, if any."""
     if figure is None or figure.drawn:
-        return "ok"
+        return "ok", None
     if figure.chart is not None:
-        st.altair_chart(figure.chart, key=f"{name}:chart", alt=figure.alt or title)
-        return "ok"
+        return "ok", _chart(figure, title, name)
     if figure.data.empty:
         with st.container(height=height, border=False, vertical_alignment="center", horizontal_alignment="center"):
             st.caption(_("No data for this choice"), width="content")
-        return "empty"
-    st.dataframe(unstamped(figure.data), hide_index=True, height=height, key=f"{name}:table", alt=title)
-    return "ok"
+        return "empty", None
+    return "ok", _table(figure, title, height, name)
+
+
+def _chart(figure: Figure, title: str, name: str) -> pd.Series[Any] | None:
+    alt = figure.alt or title
+    if not drillable(figure.drill):
+        st.altair_chart(figure.chart, key=f"{name}:chart", alt=alt)
+        return None
+    state = st.altair_chart(
+        figure.chart, key=_pickable(f"{name}:chart", name), alt=alt, on_select="rerun", selection_mode="pick"
+    )
+    marks = figure.data if figure.marks is None else figure.marks
+    return picked_mark(state["selection"].get("pick"), marks)
+
+
+def _table(figure: Figure, title: str, height: int, name: str) -> pd.Series[Any] | None:
+    options: dict[str, Any] = {"hide_index": True, "height": height, "column_config": figure.columns, "alt": title}
+    data = unstamped(figure.data)
+    if not drillable(figure.drill):
+        st.dataframe(data, key=f"{name}:table", **options)
+        return None
+    state = st.dataframe(
+        data, key=_pickable(f"{name}:table", name), on_select="rerun", selection_mode="single-row", **options
+    )
+    rows = state["selection"]["rows"]
+    return figure.data.iloc[rows[0]] if rows and rows[0] < len(figure.data) else None
+
+
+def _pickable(key: str, name: str) -> str:
+    """The picture's key: another one after its rows were closed, for only a new picture has nothing picked."""
+    closed = generation(f"{name}:rows")
+    return f"{key}:{closed}" if closed else key
