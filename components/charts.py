@@ -36,6 +36,7 @@ from components.scales import (
     ground,
     in_order,
     ink,
+    log_time_axis,
     measure,
     middle_of,
     named,
@@ -64,7 +65,7 @@ __all__ = [
 ]
 
 Names = Mapping[Any, str] | None
-Target = tuple[float, str] | None
+Target = tuple[float, str] | Sequence[tuple[float, str]] | None
 Rules = Sequence[tuple[float, str]]
 Bin = Literal["day", "week", "month", "moment", "auto"] | None
 
@@ -81,6 +82,7 @@ def _finish(
     locale = d3_locale()
     finished = chart.properties(height=height, width="container").configure(
         locale=alt.Locale(number=locale["number"], time=locale["time"]),
+        padding={"left": 0, "top": 4, "right": 12, "bottom": 0},
     )
     return Figure(
         finished.configure_view(strokeWidth=0), data, words, drill=drill, marks=marks if drill is not None else None
@@ -173,16 +175,27 @@ def _cursor(drill: Any) -> dict[str, Any]:
     return {} if drill is None else {"cursor": "pointer"}
 
 
+def _haloed() -> tuple[dict[str, Any], dict[str, Any]]:
+    """A text over marks is read on a halo of the ground: the styles of both, in the order of drawing."""
+    return {"color": ground(), "stroke": ground(), "strokeWidth": 4, "strokeJoin": "round", "opacity": 0.85}, {
+        "color": ink()
+    }
+
+
 def _target_layers(target: Target, unit: Measure) -> list[Any]:
-    """A dashed rule with its label at the right end."""
-    if target is None or is_unknown(target[0]):
+    """Dashed rules with their labels at the right end."""
+    several: Any = [] if target is None else target if isinstance(target[0], tuple) else [target]
+    known = [(float(value) / unit.size, label) for value, label in several if not is_unknown(value)]
+    if not known:
         return []
-    value, label = target
-    base = alt.Chart(pd.DataFrame({"_target": [float(value) / unit.size], "_label": [label]}))
+    base = alt.Chart(pd.DataFrame(known, columns=["_target", "_label"]))
     return [
         base.mark_rule(strokeDash=[6, 4], strokeWidth=1.2, color=ink(), opacity=0.8).encode(y="_target:Q"),
-        base.mark_text(align="right", baseline="bottom", dx=-4, dy=-3, fontSize=11, color=ink()).encode(
-            x=alt.value("width"), y="_target:Q", text="_label:N"
+        *(
+            base.mark_text(align="right", baseline="bottom", dx=-4, dy=-3, fontSize=11, **style).encode(
+                x=alt.value("width"), y="_target:Q", text="_label:N"
+            )
+            for style in _haloed()
         ),
     ]
 
@@ -197,8 +210,11 @@ def _rule_layers(rules: Rules, *, size: float = 1.0) -> list[Any]:
     base = alt.Chart(frame)
     return [
         base.mark_rule(strokeDash=[6, 4], strokeWidth=1.2, color=ink(), opacity=0.8).encode(x="_rule:Q"),
-        base.mark_text(align="left", baseline="top", dx=4, fontSize=11, color=ink()).encode(
-            x="_rule:Q", y=alt.Y("_height:Q", scale=None), text="_label:N"
+        *(
+            base.mark_text(align="left", baseline="top", dx=4, fontSize=11, **style).encode(
+                x="_rule:Q", y=alt.Y("_height:Q", scale=None), text="_label:N"
+            )
+            for style in _haloed()
         ),
     ]
 
@@ -300,6 +316,7 @@ def band(
         labelExpr="format(floor(datum.value / 60), '02') + ':' + format(datum.value % 60, '02')",
         title=None,
         grid=False,
+        labelFlush=False,
     )
     position = alt.X(f"{x}:Q", axis=hours, scale=alt.Scale(domain=[0, 1440], nice=False))
     # The label is part of the data, for a legend that also reads out.
@@ -431,14 +448,18 @@ def line(
             .mark_line(strokeWidth=2, strokeDash=[2, 3])
             .encode(x=position, y=height_of, color=colour)
         )
-    layers.append(_hover(frame, beside, series, position, grain, how, many=many, target=target))
+    strip = _hover(frame, beside, series, position, grain, many=many)
+    # One line: anywhere over a day picks it. Several: its point does.
+    layers.append(
+        strip.mark_rect(opacity=0, **_cursor(drill)).add_params(pick) if drill is not None and not many else strip
+    )
     layers += _target_layers(target, how)
     dots = _dots(frame, over, running, drill)
     if not dots.empty:
-        points = alt.Chart(dots[[*core, "mark", "_size", "_name", "_said"]]).mark_point(
+        seen = alt.Chart(dots[[*core, "mark", "_size", "_name", "_said"]]).mark_point(
             filled=True, opacity=1, **_cursor(drill)
         )
-        points = points.encode(
+        seen = seen.encode(
             x=plain,
             y=height_of,
             color=colour,
@@ -449,7 +470,9 @@ def line(
                 *([alt.Tooltip("_series:N", title=" ")] if many else []),
             ],
         )
-        layers.append(_clickable(points, pick, faint=0.45))
+        if drill is not None and not many:
+            seen = seen.encode(opacity=alt.condition(pick, alt.value(1), alt.value(0.35)))
+        layers.append(_clickable(seen, pick, faint=0.35) if many else seen)
     layers += _event_layers(events, frame["_start"].min(), end_of(frame["_start"], grain).max(), plain)
     words = _alt_text(title, unit, data[y], _over(frame["_start"], grain))
     return _finish(alt.layer(*layers), data, words, height, drill, _marks(data, drill))
@@ -505,10 +528,8 @@ def _hover(
     series: list[str],
     position: alt.X,
     grain: Grain,
-    how: Measure,
     *,
     many: bool,
-    target: Target,
 ) -> Any:
     """An unseen strip over each day, whose tooltip has every series: the eye need not hit a line."""
     wide = frame.pivot_table(index="_start", columns="_series", values="_said", aggfunc="first", dropna=False)
@@ -528,6 +549,9 @@ def _hover(
         past = beside.set_index("_start")["_said"]
         wide["_past"] = wide["_start"].map(past[~past.index.duplicated()]).fillna(UNKNOWN)
         tooltip.append(alt.Tooltip("_past:N", title=_("Compared period")))
+    if not many:
+        texts = frame.dropna(subset=["mark"]).set_index("_start")["mark"]
+        wide["mark"] = wide["_start"].map(texts[~texts.index.duplicated()]).fillna("")
     wide["_name"] = time_names(wide["_start"], grain)
     if grain == "moment":
         least = wide["_start"].sort_values().diff().min()
@@ -591,23 +615,41 @@ def area(
         )
     ]
     layers += _veil(frame["_start"], grain, today)
-    layers.append(_hover(frame, None, series, position, grain, how, many=True, target=None))
-    if drill is not None:
-        frame["_name"] = time_names(frame["_start"], grain)
-        dots = alt.Chart(frame[["_x", "_top", "_series", "mark", "_name", "_said"]]).mark_point(
-            filled=True, size=30, stroke=ground(), strokeWidth=0.5, **_cursor(drill)
-        )
-        tooltip = [
-            alt.Tooltip("_name:N", title=_("Day") if grain == "day" else _("Time")),
-            alt.Tooltip("_series:N", title=" "),
-            alt.Tooltip("_said:N", title=title),
-        ]
-        layers.append(
-            _clickable(dots.encode(x=position, y="_top:Q", color=colour, tooltip=tooltip), _pick(drill), faint=0.25)
-        )
+    if drill is None:
+        layers.append(_hover(frame, None, series, position, grain, many=True))
+    else:
+        layers.append(_cells(frame, position, grain, title, drill))
     layers += _event_layers(events, frame["_start"].min(), end_of(frame["_start"], grain).max(), position)
     words = _alt_text(title, unit, data[y], _over(frame["_start"], grain))
     return _finish(alt.layer(*layers), data, words, height, drill, _marks(data, drill))
+
+
+def _cells(frame: pd.DataFrame, position: alt.X, grain: Grain, title: str, drill: Any) -> Any:
+    """Each day's part of each area, unseen until it is picked: a click anywhere in an area finds its day and name."""
+    cells = frame.assign(
+        _name=time_names(frame["_start"], grain),
+        _bottom=frame["_top"] - frame["_y"],
+        _x=frame["_start"],
+        _to=end_of(frame["_start"], grain),
+    )
+    pick = _pick(drill)
+    return (
+        alt.Chart(cells[["_x", "_to", "_bottom", "_top", "_series", "mark", "_name", "_said"]])
+        .mark_rect(color=ink(), **_cursor(drill))
+        .encode(
+            x=position,
+            x2="_to:T",
+            y="_bottom:Q",
+            y2="_top:Q",
+            opacity=alt.condition({"param": "pick", "empty": False}, alt.value(0.45), alt.value(0)),
+            tooltip=[
+                alt.Tooltip("_name:N", title=_("Day") if grain == "day" else _("Time")),
+                alt.Tooltip("_series:N", title=" "),
+                alt.Tooltip("_said:N", title=title if len(title) < 40 else _("Value")),
+            ],
+        )
+        .add_params(pick)
+    )
 
 
 def _veil(starts: pd.Series[Any], grain: Grain, today: Any) -> list[Any]:
@@ -681,7 +723,7 @@ def bars_over_time(
         frame["_past"] = [how.words(past.get(start)) for start in marks["_start"]]
     pick = _pick(drill)
     domain = series if color else ([this, compared] if others is not None else [this])
-    hues = colours_of(series) if color else ([accent(), pale()] if others is not None else [accent()])
+    hues = colours_of(series) if color else ([accent(), ink()] if others is not None else [accent()])
     colour = alt.Color(
         "_series:N",
         scale=alt.Scale(domain=domain, range=hues),
@@ -697,11 +739,12 @@ def bars_over_time(
         tooltip.append(alt.Tooltip("_note:N", title=" "))
     bars = (
         alt.Chart(frame)
-        .mark_bar(**_rounded(not color, 1.5), **_cursor(drill))
+        .mark_bar(orient="vertical", **_rounded(not color, 1.5), **_cursor(drill))
         .encode(
             x=position,
             x2="_to:T",
-            y=alt.Y("_y:Q", stack="zero", axis=how.axis()),
+            # A single series is not stacked: Vega-Lite loses rounded bars with two edges in a stack.
+            y=alt.Y("_y:Q", stack="zero" if color else None, axis=how.axis(), scale=alt.Scale(zero=True)),
             color=colour,
             order=alt.Order("_place:Q"),
             fillOpacity=alt.FillOpacity("_solid:Q", scale=None, legend=None),
@@ -714,8 +757,8 @@ def bars_over_time(
             {"_x": middle_of(past.index.to_series(), grain).to_numpy(), "_y": past.to_numpy() / how.size}
         )
         past_frame["_series"] = compared
-        dashed = alt.Chart(past_frame).mark_line(strokeDash=[4, 4], strokeWidth=1.6, opacity=0.95)
-        encoded = dashed.encode(x=position, y="_y:Q", color=alt.value(pale()) if color else colour)
+        dashed = alt.Chart(past_frame).mark_line(strokeDash=[4, 4], strokeWidth=1.5, opacity=0.85)
+        encoded = dashed.encode(x=position, y="_y:Q", color=alt.value(ink()) if color else colour)
         layers.append(encoded)
     layers += _target_layers(target, how)
     layers += _event_layers(events, first, last, position)
@@ -817,7 +860,9 @@ def bar(
         frame["_interval"] = [f"{how.words(a)} – {how.words(b)}" for a, b in zip(data[low], data[high], strict=True)]
         tooltip.append(alt.Tooltip("_interval:N", title=_("Interval")))
     across = alt.X(
-        "_x:N", sort=shown, axis=alt.Axis(title=None, labelAngle=0, labelLimit=110, ticks=False, labelOverlap=True)
+        "_x:N",
+        sort=shown,
+        axis=alt.Axis(title=None, labelAngle=0, labelLimit=110, ticks=False, labelOverlap="greedy", labelFlush=False),
     )
     bars = (
         alt.Chart(frame)
@@ -1007,7 +1052,15 @@ def points(
     across = alt.X(
         "_x:N",
         sort=shown,
-        axis=alt.Axis(title=x_title, labelAngle=0, labelLimit=110, ticks=False, labelOverlap=True, titleAnchor="end"),
+        axis=alt.Axis(
+            title=x_title,
+            labelAngle=0,
+            labelLimit=110,
+            ticks=False,
+            labelOverlap="greedy",
+            labelFlush=False,
+            titleAnchor="end",
+        ),
     )
     offset = {"xOffset": alt.XOffset("_series:N", sort=series)} if beside else {}
     colour = (
@@ -1091,14 +1144,30 @@ def heatmap(
     else:
         frame["_name_x"] = named(data[x], x_names)
         columns = in_order(data[x], x_order, x_names)
-        axis = alt.Axis(title=x_title, labelAngle=0, ticks=False, domain=False, labelOverlap=True, titleAnchor="end")
+        axis = alt.Axis(
+            title=x_title,
+            labelAngle=0,
+            ticks=False,
+            domain=False,
+            labelOverlap="greedy",
+            labelFlush=False,
+            titleAnchor="end",
+        )
         across = alt.X("_name_x:N", sort=columns, axis=axis, scale=alt.Scale(paddingInner=0.03))
         extent = {"x": across}
     down = alt.Y(
         "_name_y:N",
         sort=rows,
         axis=alt.Axis(
-            title=y_title, ticks=False, domain=False, titleAnchor="end", titleAngle=0, titleY=-8, labelLimit=130
+            title=y_title,
+            ticks=False,
+            domain=False,
+            titleAnchor="end",
+            titleAngle=0,
+            titleY=-8,
+            labelLimit=130,
+            labelFlush=False,
+            labelOverlap=len(rows) * 15 > height,
         ),
         scale=alt.Scale(paddingInner=0.04),
     )
@@ -1192,7 +1261,7 @@ def histogram(
     else:
         gap = lower.drop_duplicates().sort_values().diff().min()
         upper = lower + (float(gap) if pd.notna(gap) else 1.0)
-    across = measure(x_unit, upper) if x_unit else Measure("")
+    across = measure(x_unit, upper) if x_unit and not log else Measure(x_unit)
     how = measure(unit, data[y])
     frame = pd.DataFrame({"_from": lower / across.size, "_until": upper / across.size, "mark": marks["mark"]})
     frame["_y"] = _floats(data[y]).to_numpy() / how.size
@@ -1205,7 +1274,8 @@ def histogram(
     scale = alt.Scale(type="log", nice=False) if log else alt.Scale(nice=False, zero=False)
     if log:
         frame = frame[frame["_from"] > 0]
-    position = alt.X("_from:Q", axis=across.along(word), scale=scale)
+    axis = log_time_axis(word, x_unit) if log and x_unit in {"seconds", "s", "ms"} else across.along(word)
+    position = alt.X("_from:Q", axis=axis, scale=scale)
     tooltip = [
         alt.Tooltip("_edges:N", title=x_title),
         *([alt.Tooltip("_series:N", title=" ")] if color else []),
@@ -1213,7 +1283,7 @@ def histogram(
     ]
     bars = (
         alt.Chart(frame)
-        .mark_bar(stroke=ground(), strokeWidth=0.6, **_cursor(drill))
+        .mark_bar(orient="vertical", stroke=ground(), strokeWidth=0.6, **_cursor(drill))
         .encode(
             x=position,
             x2="_until:Q",

@@ -155,7 +155,7 @@ def ink() -> str:
 
 def ground() -> str:
     """The ground of the page."""
-    return "#14171c" if is_dark() else "#ffffff"
+    return "#14171c" if is_dark() else "#fbfaf8"
 
 
 def pale() -> str:
@@ -211,6 +211,7 @@ class Measure:
                 "titleAnchor": "end",
                 "titleAngle": 0,
                 "titleY": -8,
+                "labelFlush": False,
                 **how,
                 **options,
             }
@@ -221,7 +222,15 @@ class Measure:
         words = self.word if title is None else title
         how: dict[str, Any] = {"labelExpr": self.expression} if self.expression else {"format": self.format}
         return alt.Axis(
-            **{"title": words or None, "tickCount": 6, "titleAnchor": "end", "grid": False, **how, **options}
+            **{
+                "title": words or None,
+                "tickCount": 6,
+                "titleAnchor": "end",
+                "grid": False,
+                "labelFlush": False,
+                **how,
+                **options,
+            }
         )
 
     def words(self, value: Any) -> str:
@@ -253,6 +262,25 @@ def measure(unit: str, values: Iterable[Any] = ()) -> Measure:
                 return Measure(unit, size * scale, word=word)
         return Measure(unit, scale / 1000, word="ms")
     return Measure(unit, word=_(unit))
+
+
+def log_time_axis(title: str, unit: str) -> alt.Axis:
+    """Durations from milliseconds to days along the lower edge, each in its own unit."""
+    size = 1000.0 if unit == "ms" else 1.0
+    ticks = (0.001, 0.01, 0.1, 1, 10, 60, 600, 3600, 6 * 3600, 86400, 7 * 86400, 30 * 86400)
+    seconds = f"(datum.value / {size:.0f})"
+    label = f"{seconds} < 1 ? {seconds} * 1000 + ' ms' : {seconds} + ' s'"
+    for least, word in ((60, "min"), (3600, "h"), (86400, "d")):
+        label = f"{seconds} >= {least} ? {seconds} / {least} + ' {word}' : ({label})"
+    return alt.Axis(
+        title=title,
+        titleAnchor="end",
+        grid=False,
+        values=[tick * size for tick in ticks],
+        labelExpr=label,
+        labelOverlap="greedy",
+        labelFlush=False,
+    )
 
 
 def _greatest(values: Iterable[Any]) -> float:
