@@ -1,13 +1,12 @@
 """What the Late payments page works out from its answers: rates, curves and shares; frames in, frames out.
 
 The terms are the field's: days past due (dpd), portfolio at risk (PAR), roll rate, vintage, cure. Buckets are numbers
-in the answers: 0 current, 1 to 6 days past due, 7 paid off, -1 disbursed in the month; `BUCKETS` names them.
+in the answers: 0 current, 1 to 6 days past due, 7 paid off, -1 disbursed in the month.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
@@ -15,13 +14,8 @@ import pandas as pd
 
 from queries.statistics import wilson
 
+# The buckets of days past due in words, as the queries have them: bucket n is LATE[n - 1].
 LATE = ("1-7", "8-15", "16-30", "31-60", "61-90", "90+")
-BUCKETS: Mapping[int, str] = {
-    -1: "new",
-    0: "current",
-    **dict(enumerate(LATE, start=1)),
-    7: "paid off",
-}
 MONTHS_SHOWN = 12
 
 
@@ -31,10 +25,13 @@ def months_before(last: date, months: int = MONTHS_SHOWN) -> date:
     return date(count // 12, count % 12 + 1, 1)
 
 
-def grain_of(first: date, last: date, *, daily: int = 62, weekly: int = 370) -> str:
-    """`day`, `week` or `month`: the finest that leaves few enough marks to read and to hit."""
-    days = (last - first).days + 1
-    return "day" if days <= daily else "week" if days <= weekly else "month"
+def ended_months(last: date, today: date, months: int = MONTHS_SHOWN) -> list[date]:
+    """First days of the last months that are over and end by the last day, the latest first."""
+    end = min(last, today - timedelta(days=1))
+    latest = end.replace(day=1)
+    if (end + timedelta(days=1)).day != 1:
+        latest = months_before(latest - timedelta(days=1), 1)
+    return [months_before(latest, back) for back in range(1, months + 1)]
 
 
 def total(frame: pd.DataFrame, column: str) -> Any:
@@ -59,25 +56,22 @@ def late_by_day(buckets: pd.DataFrame) -> pd.DataFrame:
 
 
 def roll_rates(rolls: pd.DataFrame, month: date) -> pd.DataFrame:
-    """Roll rates of one month: from_bucket, to_bucket, credits, all (credits in from_bucket), share, origin, state.
+    """Roll rates of one month: the columns of `late_payments/rolls`, all (credits in from_bucket), share.
 
     `share` is credits of all, so that the shares of one from_bucket add up to 1; credits new in the month have their
-    row too. `origin` and `state` are the names of the two buckets. N. Siddiqi, Credit Risk Scorecards (2006), on roll
-    rate analysis.
+    row too. N. Siddiqi, Credit Risk Scorecards (2006), on roll rate analysis.
     """
     chosen = rolls[rolls["month"] == pd.Timestamp(month)]
     whole = chosen.groupby("from_bucket")["credits"].transform("sum")
     rates = chosen.assign(
         all=whole,
         share=chosen["credits"].astype("float64") / whole.astype("float64"),
-        origin=chosen["from_bucket"].map(BUCKETS),
-        state=chosen["to_bucket"].map(BUCKETS),
     )
     return _kept(rates.reset_index(drop=True), rolls)
 
 
 def cure_rates(rolls: pd.DataFrame) -> pd.DataFrame:
-    """Cure rates by month and bucket: month, from_bucket, late (name), credits, cured, share.
+    """Cure rates by month and bucket: month, before, as_of, from_bucket, credits, cured, share.
 
     A credit that was late at the end of the month before is cured when it is current or paid off at this month's end.
     """
@@ -85,19 +79,20 @@ def cure_rates(rolls: pd.DataFrame) -> pd.DataFrame:
     cured = were_late["credits"].where(were_late["to_bucket"].isin([0, 7]), 0)
     rates = (
         were_late.assign(cured=cured)
-        .groupby(["month", "from_bucket"], as_index=False)
+        .groupby(["month", "before", "as_of", "from_bucket"], as_index=False)
         .agg(credits=("credits", "sum"), cured=("cured", "sum"))
     )
-    rates["late"] = rates["from_bucket"].map(BUCKETS)
     rates["share"] = rates["cured"].astype("float64") / rates["credits"].astype("float64")
-    return _kept(rates[["month", "from_bucket", "late", "credits", "cured", "share"]], rolls)
+    return _kept(rates, rolls)
 
 
-def vintage_curves(vintages: pd.DataFrame) -> pd.DataFrame:
-    """`late_payments/vintages` with the vintage's name: name (2026-01), besides its columns, oldest first."""
-    names = vintages["vintage"].dt.strftime("%Y-%m")
-    curves = vintages.assign(name=names).sort_values(["vintage", "month_on_book"], ignore_index=True)
-    return _kept(curves, vintages)
+def named_vintages(vintages: pd.DataFrame) -> pd.DataFrame:
+    """`late_payments/vintages` with the name of the vintage (2026-01) and `of`, its late credits of all in words."""
+    pairs = zip(vintages["late30"], vintages["credits"], strict=True)
+    named = vintages.assign(
+        name=vintages["vintage"].dt.strftime("%Y-%m"), of=[f"{late:,} / {credits:,}" for late, credits in pairs]
+    )
+    return _kept(named, vintages)
 
 
 def first_payment_defaults(first_payments: pd.DataFrame) -> pd.DataFrame:
@@ -106,24 +101,32 @@ def first_payment_defaults(first_payments: pd.DataFrame) -> pd.DataFrame:
     return _kept(first_payments.assign(low=low, high=high), first_payments)
 
 
-def collection_shares(collection: pd.DataFrame) -> pd.DataFrame:
-    """`late_payments/collection` by horizon: period, first_due, last_due, horizon, due, collected, share.
+def collection_shares(collection: pd.DataFrame, today: date) -> pd.DataFrame:
+    """`late_payments/collection` by horizon: period, horizon, due, collected, share, installments, first_due, last_due.
 
-    `horizon` is `now`, `30` or `7` (days after due); share is NaN when nothing due is old enough for the horizon.
+    `horizon` is `now`, `30` or `7` (days after due). `last_due` is the last due day that is old enough for the horizon,
+    and `installments` how many fell due up to it; share is NaN when none did.
     """
     parts = []
-    for horizon, due, collected in (
-        ("now", "due", "collected"),
-        ("30", "due_30", "collected_30"),
-        ("7", "due_7", "collected_7"),
-    ):
+    for horizon, days in (("now", None), ("30", 30), ("7", 7)):
+        of = "" if days is None else f"_{days}"
         part = collection[["period", "first_due", "last_due"]].assign(
-            horizon=horizon, due=collection[due], collected=collection[collected]
+            horizon=horizon,
+            due=collection[f"due{of}"],
+            collected=collection[f"collected{of}"],
+            installments=collection[f"installments{of}"],
         )
+        if days is not None:
+            part["last_due"] = part["last_due"].clip(upper=pd.Timestamp(today) - pd.Timedelta(days=days + 1))
         parts.append(part)
     shares = pd.concat(parts, ignore_index=True)
     shares["share"] = _share(shares["collected"], shares["due"])
     return _kept(shares, collection)
+
+
+def paid_in_the_end(collection: pd.DataFrame) -> pd.DataFrame:
+    """`late_payments/collection` with share: of the installments that fell due, those fully paid by now."""
+    return _kept(collection.assign(share=_share(collection["paid"], collection["installments"])), collection)
 
 
 def success_by_period(payments: pd.DataFrame) -> pd.DataFrame:
@@ -137,24 +140,6 @@ def success_by_period(payments: pd.DataFrame) -> pd.DataFrame:
     summed["share"] = _share(summed["succeeded"], summed["attempts"])
     summed["amount_share"] = _share(summed["amount_succeeded"], summed["amount_attempted"])
     return _kept(summed, payments)
-
-
-def success_measures(payments: pd.DataFrame, collection: pd.DataFrame) -> pd.DataFrame:
-    """Three readings of payment success by period: period, measure, share.
-
-    `measure` is `attempts` (succeeded of succeeded and failed), `amount` (the same in MXN) and `installments` (of the
-    installments that fell due in the period, those fully paid by now: paid in the end, however often it was tried).
-    """
-    summed = success_by_period(payments)
-    in_the_end = pd.DataFrame(
-        {"period": collection["period"], "share": _share(collection["paid"], collection["installments"])}
-    )
-    parts = [
-        summed[["period", "share"]].assign(measure="attempts"),
-        summed[["period"]].assign(share=summed["amount_share"], measure="amount"),
-        in_the_end.assign(measure="installments"),
-    ]
-    return _kept(pd.concat(parts, ignore_index=True)[["period", "measure", "share"]], payments)
 
 
 def _share(part: pd.Series[Any], whole: pd.Series[Any]) -> pd.Series[Any]:

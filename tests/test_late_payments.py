@@ -295,7 +295,11 @@ def expected_collection(scene: Scene) -> list[dict]:
         for days in (7, 30):
             old = [member for member in members if member.due_date + days * DAY < scene.as_of]
             in_time = [member for member in old if not unpaid(member, member.due_date + days * DAY)]
-            one |= {f"due_{days}": amount_of(old), f"collected_{days}": amount_of(in_time)}
+            one |= {
+                f"installments_{days}": len(old),
+                f"due_{days}": amount_of(old),
+                f"collected_{days}": amount_of(in_time),
+            }
         rows.append(one)
     return rows
 
@@ -378,8 +382,11 @@ def expected_largest_overdue(scene: Scene) -> list[dict]:
 
 
 def expected_tiers(scene: Scene) -> list[dict]:
-    disbursed = {scene.tier(one.credit_id) for one in scene.rows["credits"] if one.disbursed_at is not None}
-    return [{"tier": tier} for tier in sorted(disbursed)]
+    days = defaultdict(list)
+    for one in scene.rows["credits"]:
+        if one.disbursed_at is not None:
+            days[scene.tier(one.credit_id)].append(local_day(one.disbursed_at))
+    return [{"tier": tier, "first_day": min(found)} for tier, found in sorted(days.items())]
 
 
 REFERENCES = {
@@ -666,7 +673,7 @@ def test_the_rows_behind_a_mark_are_as_many_as_it_says(ledger, scene):
     for one in records(ledger.ask("first_payments", scene)):
         due = {"due_first": one["first_due"], "due_last": one["last_due"], "as_of": scene.as_of}
         assert rows("first_payment_defaults", **due) == one["defaulted"]
-    for one in records(ledger.ask("collection", scene)):
+    for one in records(late_payments.collection_shares(ledger.ask("collection", scene), scene.as_of)):
         assert rows("installments", due_first=one["first_due"], due_last=one["last_due"]) == one["installments"]
     for one in records(ledger.ask("payments", scene)):
         tried = {"first": one["first_day"], "last": one["last_day"], "method": one["method"], "tiers": ()}
@@ -682,6 +689,8 @@ def test_the_rows_behind_a_mark_are_as_many_as_it_says(ledger, scene):
 def rolls(*rows: tuple[date, int, int, int]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=["month", "from_bucket", "to_bucket", "credits"])
     frame["month"] = pd.to_datetime(frame["month"])
+    frame["before"] = frame["month"] - pd.Timedelta(days=1)
+    frame["as_of"] = frame["month"] + pd.offsets.MonthEnd()
     return frame.astype(dict.fromkeys(("from_bucket", "to_bucket", "credits"), "Int64"))
 
 
@@ -690,8 +699,8 @@ def test_the_roll_rates_of_a_bucket_add_up_to_one():
     frame = rolls((month, 0, 0, 8), (month, 0, 1, 2), (month, -1, 0, 5), (month, 6, 7, 1), (date(2026, 2, 1), 0, 0, 9))
     rates = late_payments.roll_rates(frame, month)
     assert rates.groupby("from_bucket")["share"].sum().tolist() == [1.0, 1.0, 1.0]
-    assert rates[rates["origin"] == "current"]["share"].tolist() == [0.8, 0.2]
-    assert rates["state"].tolist() == ["current", "1-7", "current", "paid off"]
+    assert rates[rates["from_bucket"] == 0]["share"].tolist() == [0.8, 0.2]
+    assert rates[rates["from_bucket"] == 0]["all"].tolist() == [10, 10]
     assert late_payments.roll_rates(frame, date(2025, 1, 1)).empty
 
 
@@ -699,9 +708,9 @@ def test_a_late_credit_is_cured_when_it_is_current_or_paid_off():
     month = date(2026, 1, 1)
     frame = rolls((month, 1, 0, 3), (month, 1, 7, 1), (month, 1, 2, 4), (month, 2, 3, 2), (month, 0, 0, 9))
     rates = late_payments.cure_rates(frame)
-    assert records(rates[["late", "credits", "cured", "share"]]) == [
-        {"late": "1-7", "credits": 8, "cured": 4, "share": 0.5},
-        {"late": "8-15", "credits": 2, "cured": 0, "share": 0.0},
+    assert records(rates[["from_bucket", "credits", "cured", "share"]]) == [
+        {"from_bucket": 1, "credits": 8, "cured": 4, "share": 0.5},
+        {"from_bucket": 2, "credits": 2, "cured": 0, "share": 0.0},
     ]
     assert late_payments.cure_rates(frame[:0]).empty
 
@@ -730,14 +739,26 @@ def test_the_months_shown_end_with_that_of_the_last_day(last, months, first):
     assert late_payments.months_before(last, months) == first
 
 
-def test_long_periods_are_shown_by_week_and_by_month():
-    grains = [late_payments.grain_of(MONDAY - days * DAY, MONDAY) for days in (0, 61, 62, 369, 370)]
-    assert grains == ["day", "day", "week", "week", "month"]
+@pytest.mark.parametrize(
+    ("last", "today", "latest"),
+    [
+        (date(2026, 11, 24), date(2026, 11, 24), date(2026, 10, 1)),
+        (date(2026, 10, 31), date(2026, 11, 24), date(2026, 10, 1)),
+        # A month is over when its last day is.
+        (date(2026, 10, 31), date(2026, 10, 31), date(2026, 9, 1)),
+        (date(2024, 2, 29), date(2024, 3, 1), date(2024, 2, 1)),
+        (date(2026, 1, 15), date(2026, 1, 15), date(2025, 12, 1)),
+    ],
+)
+def test_the_months_to_choose_from_are_over(last, today, latest):
+    months = late_payments.ended_months(last, today, 3)
+    assert months[0] == latest
+    assert months == [month_later(latest, -back) for back in range(3)]
 
 
 def test_shares_of_nothing_are_unknown_and_not_zero(ledger):
     scene = Scene(MONDAY, MONDAY, MONDAY, rows={"installments": [row(due_date=MONDAY)]})
-    shares = late_payments.collection_shares(ledger.asked("collection", scene))
+    shares = late_payments.collection_shares(ledger.asked("collection", scene), scene.as_of)
     assert [plain(share) for share in shares["share"]] == [0.0, None, None]
     assert late_payments.ratio(Decimal(0), Decimal(0)) is None
 
@@ -754,11 +775,13 @@ def test_what_is_worked_out_keeps_the_totals_of_its_answer(ledger, scene):
     payments = ledger.ask("payments", scene)
     summed = late_payments.success_by_period(payments)
     assert summed["attempts"].sum() == payments["attempts"].sum()
-    measures = late_payments.success_measures(payments, ledger.ask("collection", scene))
-    assert set(measures["measure"]) <= {"attempts", "amount", "installments"}
-    assert measures["share"].dropna().between(0, 1).all()
+    collection = ledger.ask("collection", scene)
+    in_the_end = late_payments.paid_in_the_end(collection)
+    assert in_the_end["share"].between(0, 1).all()
+    shares = late_payments.collection_shares(collection, scene.as_of)
+    assert late_payments.total(shares[shares["horizon"] == "now"], "due") == late_payments.total(collection, "due")
     defaults = late_payments.first_payment_defaults(ledger.ask("first_payments", scene))
     decided = defaults[defaults["decided"] > 0]
     assert ((decided["low"] <= decided["share"]) & (decided["share"] <= decided["high"])).all()
-    for frame in (days, last, summed, measures, defaults):
+    for frame in (days, last, summed, in_the_end, shares, defaults):
         assert frame.attrs["answer"].name.startswith("late_payments/")

@@ -15,8 +15,10 @@
 -- column: due numeric [MXN] -- scheduled amount
 -- column: collected numeric [MXN] -- paid by now, in full or in part
 -- column: collected_by_last numeric [MXN] -- paid in full by the period's last day, by its installments' scheduled amount
+-- column: installments_7 integer [count] -- installments whose 7th day after is over
 -- column: due_7 numeric [MXN] -- scheduled amount whose 7th day after is over
 -- column: collected_7 numeric [MXN] -- of this, paid in full by the 7th day after it was due
+-- column: installments_30 integer [count] -- installments whose 30th day after is over
 -- column: due_30 numeric [MXN] -- scheduled amount whose 30th day after is over
 -- column: collected_30 numeric [MXN] -- of this, paid in full by the 30th day after it was due
 -- ttl: 300
@@ -32,10 +34,12 @@ select
     sum(amount_due) as due,
     sum(amount_paid) as collected,
     coalesce(sum(amount_due) filter (where paid_day <= cast(:last as date)), 0) as collected_by_last,
+    coalesce(sum(n) filter (where due_day + 7 < cast(:as_of as date)), 0)::bigint as installments_7,
     coalesce(sum(amount_due) filter (where due_day + 7 < cast(:as_of as date)), 0) as due_7,
     coalesce(
         sum(amount_due) filter (where due_day + 7 < cast(:as_of as date) and paid_day <= due_day + 7), 0
     ) as collected_7,
+    coalesce(sum(n) filter (where due_day + 30 < cast(:as_of as date)), 0)::bigint as installments_30,
     coalesce(sum(amount_due) filter (where due_day + 30 < cast(:as_of as date)), 0) as due_30,
     coalesce(
         sum(amount_due) filter (where due_day + 30 < cast(:as_of as date) and paid_day <= due_day + 30), 0
