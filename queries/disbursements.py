@@ -28,6 +28,8 @@ SLO_SHARE = 0.05
 LOOKBACK_DAYS = 730
 NORMAL_DAYS = 8
 LEAST_NORMAL_DAYS = 4
+LEVEL_MONTHS = 12
+LEAST_LEVEL_MONTHS = 6
 DRAWS = 2000
 # Longer than any wait: a bound of a bin that is open at an end, so that both ends are numbers.
 OPEN_HOURS = 1_000_000
@@ -163,14 +165,19 @@ def month(
 
     The projection: each day still to come is like its normal days (the last 8 with the same weekday and the same
     position to the quincena, and no holiday; see `normal_days`), so that Sundays, paydays and holidays bring what they
-    usually do. Where there are fewer than 4, the last 8 of the same weekday stand in. What today still brings is like
-    `rest_of_today`: how much each of its normal days brought after this time of day; nothing, where it is not given.
+    usually do. Where there are fewer than 4 (of a holiday, none), the last 8 of the same weekday stand in. What today
+    still brings is like `rest_of_today`: how much each of its normal days brought after this time of day; nothing,
+    where it is not given.
 
-    The band is a two-stage bootstrap: the normal days of each kind are resampled first (how well 8 days tell what is
-    usual), then each day is drawn from them (how much days differ), and the draws are summed. B. Efron and
-    R. J. Tibshirani, An Introduction to the Bootstrap (1993), chapter 13 for the percentiles; A. C. Davison and
-    D. V. Hinkley, Bootstrap Methods and their Application (1997), section 6.3.3 for predictions. The month is the
-    seed: the same data gives the same band.
+    Days differ by chance, and months differ as wholes: the company grows, December is like no other. So the band has
+    two parts. Chance: a two-stage bootstrap, in which the normal days of each kind are resampled (how well 8 days tell
+    what is usual), then each day is drawn from them (how much days differ), and the draws are summed; B. Efron and
+    R. J. Tibshirani, An Introduction to the Bootstrap (1993), chapter 13, and A. C. Davison and D. V. Hinkley,
+    Bootstrap Methods and their Application (1997), section 6.3.3. The month as a whole: the same projection is made
+    from the same day of each of the last 12 months, and how wrong it was there, in the mean and beyond chance, scales
+    the draws as a prediction from a normal sample does (Student's t with the factor sqrt(1 + 1/n), on the logarithms of
+    the ratios; G. J. Hahn and W. Q. Meeker, Statistical Intervals (1991), chapter 4). With fewer than 6 such months
+    chance stands alone. The month is the seed: the same data gives the same band.
     """
     first, last = month_of(day)
     through = min(today, last)
@@ -261,7 +268,7 @@ def _draws(
         alike[tuple(rest_of_today)].append(0)
     for place, day in enumerate(to_come, start=1):
         usual = _usual_days(day, begun, today)
-        if len(usual) < LEAST_NORMAL_DAYS:
+        if not usual:
             return None
         alike[tuple(known.get(other, 0.0) for other in usual)].append(place)
     random = np.random.default_rng(first.toordinal())
@@ -270,16 +277,51 @@ def _draws(
         resampled = np.asarray(values)[random.integers(0, len(values), (DRAWS, len(values)))]
         drawn = random.integers(0, len(values), (DRAWS, len(places)))
         draws[:, places] = np.take_along_axis(resampled, drawn, axis=1)
-    return draws
+    return draws * _level(known, begun, first, today, draws[:, 1:].sum(axis=1), random)[:, None]
+
+
+def _level(
+    known: Mapping[date, float],
+    begun: date,
+    first: date,
+    today: date,
+    drawn: npt.NDArray[np.float64],
+    random: np.random.Generator,
+) -> npt.NDArray[np.float64]:
+    """How the month as a whole may differ from its normal days, a factor for each draw; see `month`."""
+    wrong = []
+    start = first
+    for _ in range(LEVEL_MONTHS):
+        start = (start - timedelta(days=1)).replace(day=1)
+        then = start.replace(day=min(today.day, month_of(start)[1].day))
+        rest = _days(then + timedelta(days=1), month_of(start)[1])
+        usual = [_usual_days(day, begun, then) for day in rest]
+        if start < begun or not all(usual):
+            break
+        expected = sum(np.mean([known.get(other, 0.0) for other in days]) for days in usual)
+        came = sum(known.get(day, 0.0) for day in rest)
+        if expected > 0 and came > 0:
+            wrong.append(math.log(came / expected))
+    if len(wrong) < LEAST_LEVEL_MONTHS or not drawn.mean():
+        return np.ones(len(drawn))
+    chance = drawn.std() / drawn.mean()
+    beyond = math.sqrt(max(float(np.var(wrong, ddof=1)) - chance**2, 0.0))
+    spread = random.standard_t(len(wrong) - 1, len(drawn)) * math.sqrt(1 + 1 / len(wrong))
+    factors: npt.NDArray[np.float64] = np.exp(np.mean(wrong) + beyond * spread)
+    return factors
 
 
 def _usual_days(day: date, begun: date, today: date) -> list[date]:
-    """The normal days of a day to come, of those that are over, latest first."""
-    over = [other for other in normal_days(day, count=LOOKBACK_DAYS) if begun <= other < today][:NORMAL_DAYS]
-    if len(over) >= LEAST_NORMAL_DAYS:
+    """The normal days of a day to come, of those that are over, latest first; none where there are too few."""
+    # Of the latest some may not be over: a month has five weeks at most.
+    latest = normal_days(day, count=NORMAL_DAYS + 5)
+    over = [other for other in latest if begun <= other < today][:NORMAL_DAYS]
+    # A holiday is like no other day: one before it tells more than eight common ones.
+    if len(over) >= (1 if is_holiday(day) else LEAST_NORMAL_DAYS):
         return over
     weeks = (day - timedelta(weeks=n) for n in range(1, LOOKBACK_DAYS // 7))
-    return [other for other in weeks if begun <= other < today and not is_holiday(other)][:NORMAL_DAYS]
+    alike = [other for other in weeks if begun <= other < today and not is_holiday(other)][:NORMAL_DAYS]
+    return alike if len(alike) >= LEAST_NORMAL_DAYS else []
 
 
 def rest_of_day(so_far: pd.DataFrame, daily: pd.DataFrame, measure: Measure, tiers: Sequence[str] = ()) -> list[float]:
