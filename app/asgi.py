@@ -6,6 +6,7 @@
 | `/readyz` | each source: state, age, latency. 503 only when sources are configured and none answers: while one does, the pages that need it work, and a load balancer must not take them away |
 | `/metrics` | Mirador's own metrics and the exact KPIs of the ledger, for Prometheus |
 | `/api/kpis` | the KPIs of a day (`?day=YYYY-MM-DD`, `?lang=es` or `en`) as JSON |
+| `/hooks/alertmanager`, `/hooks/events` | take what Alertmanager and deployments tell: see `app/hooks.py` |
 
 `/metrics` and `/api/kpis` hold business numbers. With MIRADOR_API_TOKEN they ask for `Authorization: Bearer`. Where
 login is configured and no token is, they give none: a number behind a login must not stand open beside it.
@@ -45,7 +46,9 @@ import queries
 from app import telemetry
 from app.auth import login_required
 from app.board import Board, as_json, read_numbers, today, warm
+from app.hooks import hook_routes
 from app.settings import Settings, SettingsError, connect, settings
+from app.state import migrate_soon
 
 PROBE_SECONDS = 1.0
 PROBE_KEPT_SECONDS = 3.0
@@ -283,11 +286,16 @@ async def lifespan(_app: st.App) -> AsyncIterator[dict[str, Any]]:
             "MIRADOR_ADDRESS opens the dashboard to the network and no login is configured: see [auth] in the README"
         )
     threading.Thread(target=warm, name="mirador-warm", daemon=True).start()
+    ended = threading.Event()
+    if _settings.state_url is not None:
+        state = (_settings.state_url.get_secret_value(), telemetry.log, ended)
+        threading.Thread(target=migrate_soon, args=state, name="mirador-migrate", daemon=True).start()
     named = {"the ledger": _settings.ledger_url, "Prometheus": _settings.prometheus_url}
     telemetry.log.info("up, with %s", " and ".join(name for name, url in named.items() if url) or "no source")
     try:
         yield {}
     finally:
+        ended.set()
         queries.disconnect()
         telemetry.log.info("ended")
 
@@ -299,6 +307,7 @@ app = st.App(
         Route("/readyz", readyz),
         Route("/metrics", metrics),
         Route("/api/kpis", api_kpis),
+        *hook_routes(_settings),
     ],
     middleware=[Middleware(CountSessions)],
     lifespan=lifespan,

@@ -64,6 +64,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     query.add_argument("--format", choices=("table", "csv", "json"), default="table")
     query.set_defaults(run=_query)
+    migrate = commands.add_parser("migrate", help="make or renew the tables of Mirador's own database")
+    migrate.set_defaults(run=_migrate)
     doctor = commands.add_parser("doctor", help="check every source and say what is missing")
     doctor.set_defaults(run=_doctor)
     return parser
@@ -287,6 +289,19 @@ def _print_table(frame: pd.DataFrame, query: queries.Query) -> None:
         # A file or a pipe has no width: nothing is cut off.
         console = Console(markup=False, highlight=False, width=10_000)
     console.print(table)
+
+
+# --- migrate ----------------------------------------------------------------------------------------------------------
+
+
+def _migrate(_options: argparse.Namespace, settings: Settings) -> int:
+    from app.state import migrate
+
+    if settings.state_url is None:
+        return _failed("No state database is configured: set MIRADOR_STATE_URL.", 1)
+    taken = migrate(settings.state_url.get_secret_value())
+    print(f"Migrated: {', '.join(taken)}." if taken else "Nothing to do: the state database is up to date.")
+    return 0
 
 
 # --- doctor -----------------------------------------------------------------------------------------------------------

@@ -117,6 +117,9 @@ class Settings(BaseSettings):
     api_token: SecretStr | None = Field(
         default=None, description="When set, /metrics and /api/kpis ask for this bearer token."
     )
+    hook_token: SecretStr | None = Field(
+        default=None, description="Bearer token that Alertmanager and deployments show to /hooks/*."
+    )
     roles: Annotated[dict[str, Role], NoDecode] = Field(
         default_factory=dict, description='Roles by e-mail or domain as JSON, such as {"company.mx": "analyst"}.'
     )
@@ -204,7 +207,7 @@ class Settings(BaseSettings):
             raise ValueError(f"may only name the roles {', '.join(ROLES)}")
         return roles
 
-    @field_validator("api_token", mode="after")
+    @field_validator("api_token", "hook_token", mode="after")
     @classmethod
     def _check_token(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and len(value.get_secret_value()) < 16:
@@ -230,7 +233,7 @@ class Settings(BaseSettings):
     def secrets(self) -> list[str]:
         """Every secret value that is set, so that logs and error reports can be searched for them."""
         found = [
-            *(self.prometheus_token, self.prometheus_password, self.api_token, self.sentry_dsn),
+            *(self.prometheus_token, self.prometheus_password, self.api_token, self.hook_token, self.sentry_dsn),
             *self.prometheus_headers.values(),
         ]
         texts = [secret.get_secret_value() for secret in found if secret]

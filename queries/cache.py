@@ -89,6 +89,7 @@ class AnswerCache:
         self.counts: Counter[tuple[str, str]] = Counter()
         self._kept: LRUCache[Hashable, Kept] = LRUCache(max_bytes, getsizeof=lambda kept: size_of(kept.value))
         self._flights: dict[Hashable, Future[Kept]] = {}
+        self._ages = dict.fromkeys(caps, 0)
         # Bounded, for a key that fails may never be asked again.
         self._failed: TTLCache[Hashable, tuple[float, SourceError]] = TTLCache(4096, 3600)
         self._lock = threading.Lock()
@@ -163,8 +164,9 @@ class AnswerCache:
                 if told.kind not in {"bad_parameter", "too_large"}:
                     state.last_failure, state.last_error = datetime.now(UTC), told.sentence
                 with self._lock:
-                    self._failed[key] = (self._clock(), told)
-                    self._flights.pop(key, None)
+                    if age == self._ages[source]:
+                        self._failed[key] = (self._clock(), told)
+                        self._flights.pop(key, None)
                 if told is error:
                     raise
                 raise told from error
@@ -172,13 +174,16 @@ class AnswerCache:
                 state.in_flight -= 1
             state.last_success, state.latency = datetime.now(UTC), self._clock() - clock
             with self._lock:
-                self._failed.pop(key, None)
-                self._flights.pop(key, None)
-                # A value larger than the whole cache is answered, not kept.
-                if self._kept.getsizeof(kept) <= self._kept.maxsize:
-                    self._kept[key] = kept
+                # What was asked before the source was forgotten is answered to those who wait for it, and not kept.
+                if age == self._ages[source]:
+                    self._failed.pop(key, None)
+                    self._flights.pop(key, None)
+                    # A value larger than the whole cache is answered, not kept.
+                    if self._kept.getsizeof(kept) <= self._kept.maxsize:
+                        self._kept[key] = kept
             return kept
 
+        age = self._ages[source]
         flight = self._flights[key] = self._pools[source].submit(run)
         return flight
 
@@ -198,11 +203,18 @@ class AnswerCache:
                 if while_waiting:
                     while_waiting()
 
-    def forget(self) -> None:
-        """Drop all answers; questions in flight go on."""
+    def forget(self, source: str | None = None) -> None:
+        """Drop all answers, or those of one source whose keys begin with its name: what is asked next is asked anew.
+
+        Questions in flight go on for those who wait for them.
+        """
         with self._lock:
-            self._kept.clear()
-            self._failed.clear()
+            for name in self._ages if source is None else (source,):
+                self._ages[name] += 1
+            for answers in (self._kept, self._failed, self._flights):
+                for key in list(answers):
+                    if source is None or (isinstance(key, tuple) and key[0] == source):
+                        del answers[key]
 
     def close(self) -> None:
         """Take no further question and do not wait for those in flight."""

@@ -262,6 +262,11 @@ def state(name: str, params: Mapping[str, Any] | None = None, *, deadline: float
     return house.ask(find_query("state", name), params or {}, deadline or house.sources.state_timeout)
 
 
+def forget(source: Source) -> None:
+    """Drop what is remembered of a source, after something was written to it."""
+    _connected().cache.forget(source)
+
+
 def answer_of(frame: pd.DataFrame) -> Answer:
     """The stamp of a frame that `ledger` or `metrics` gave."""
     answer = frame.attrs["answer"]

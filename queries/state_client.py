@@ -19,20 +19,21 @@ class StateClient(LedgerClient):
         try:
             return super().run(query, params)
         except SourceError as error:
-            raise _of_the_state(error) from error
+            raise self.told(error) from error
 
     def ping(self) -> float:
         """Seconds that the smallest question takes. Raises SourceError."""
         try:
             return super().ping()
         except SourceError as error:
-            raise _of_the_state(error) from error
+            raise self.told(error) from error
 
-
-def _of_the_state(error: SourceError) -> SourceError:
-    sentence = {
-        "down": "The state database cannot be reached.",
-        "timeout": "The state database has not answered in time.",
-        "refused": "The state database lacks what this needs: run python -m app migrate.",
-    }.get(error.kind, error.sentence)
-    return SourceError(sentence, kind=error.kind, source="state", query=error.query)
+    @staticmethod
+    def told(error: SourceError) -> SourceError:
+        """The ledger's error in the words of the state database."""
+        sentence = {
+            "down": "The state database cannot be reached.",
+            "timeout": "The state database has not answered in time.",
+            "refused": "The state database lacks a table or a right that this needs: run python -m app migrate.",
+        }.get(error.kind, error.sentence)
+        return SourceError(sentence, kind=error.kind, source="state", query=error.query)

@@ -1,0 +1,1 @@
+"""One file a step, by number: each says which step it follows."""
