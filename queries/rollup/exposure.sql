@@ -9,19 +9,25 @@
 -- column: amount numeric [MXN] -- change of their unpaid scheduled amount
 with owed as (
     -- No payment counts before the disbursement: the credit comes in with what is unpaid at the end of that day.
+    -- Installments that are paid on one day, and all that are not, are one: the oldest of them counts for the bucket.
     select
         c.credit_id,
         coalesce(c.sinosure_tier, '') as tier,
         (c.disbursed_at at time zone :timezone)::date as start_day,
-        i.installment_id,
+        i.paid_day,
         i.due_date,
-        i.amount_due,
-        greatest(
-            coalesce((i.paid_at at time zone :timezone)::date, 'infinity'), (c.disbursed_at at time zone :timezone)::date
-        ) as paid_day
+        i.amount_due
     from bi.credits c
-    join bi.installments i on i.credit_id = c.credit_id
-    where c.disbursed_at is not null
+    join (
+        select
+            o.credit_id,
+            coalesce((o.paid_at at time zone :timezone)::date, 'infinity') as paid_day,
+            min(o.due_date) as due_date,
+            sum(o.amount_due) as amount_due
+        from bi.installments o
+        group by 1, 2
+    ) as i on i.credit_id = c.credit_id
+    where c.disbursed_at is not null and i.paid_day > (c.disbursed_at at time zone :timezone)::date
 ),
 heads as (
     -- An installment is the oldest unpaid one from the day on which all before it are paid until it is paid itself:
@@ -31,7 +37,7 @@ heads as (
         greatest(
             coalesce(
                 max(o.paid_day) over (
-                    partition by o.credit_id order by o.due_date, o.installment_id
+                    partition by o.credit_id order by o.due_date, o.paid_day
                     rows between unbounded preceding and 1 preceding
                 ),
                 o.start_day
@@ -39,7 +45,7 @@ heads as (
             o.start_day
         ) as head_day,
         max(o.paid_day) over (partition by o.credit_id) as end_day,
-        sum(o.amount_due) filter (where o.paid_day > o.start_day) over (partition by o.credit_id) as total
+        sum(o.amount_due) over (partition by o.credit_id) as total
     from owed o
 ),
 points as (
@@ -67,7 +73,7 @@ points as (
     -- ... and an installment is paid; with the last one it leaves (bucket 7).
     select h.credit_id, h.tier, h.paid_day, case when h.paid_day = h.end_day then 7 end, -h.amount_due
     from heads h
-    where h.paid_day > h.start_day and h.paid_day < 'infinity'
+    where h.paid_day < 'infinity'
 ),
 states as (
     -- At the end of each day on which something happens. Of the buckets the latest counts: days grow, so it is in the

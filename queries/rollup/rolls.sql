@@ -10,18 +10,23 @@ with edge as (
     select (now() at time zone :timezone)::date as today
 ),
 owed as (
+    -- As in exposure: installments that are paid on one day, and all that are not, are one.
     select
         c.credit_id,
         coalesce(c.sinosure_tier, '') as tier,
         (c.disbursed_at at time zone :timezone)::date as start_day,
-        i.installment_id,
-        i.due_date,
-        greatest(
-            coalesce((i.paid_at at time zone :timezone)::date, 'infinity'), (c.disbursed_at at time zone :timezone)::date
-        ) as paid_day
+        i.paid_day,
+        i.due_date
     from bi.credits c
-    join bi.installments i on i.credit_id = c.credit_id
-    where c.disbursed_at is not null
+    join (
+        select
+            o.credit_id,
+            coalesce((o.paid_at at time zone :timezone)::date, 'infinity') as paid_day,
+            min(o.due_date) as due_date
+        from bi.installments o
+        group by 1, 2
+    ) as i on i.credit_id = c.credit_id
+    where c.disbursed_at is not null and i.paid_day > (c.disbursed_at at time zone :timezone)::date
 ),
 heads as (
     -- As in exposure: the spell during which an installment is the oldest unpaid one of its credit.
@@ -30,7 +35,7 @@ heads as (
         greatest(
             coalesce(
                 max(o.paid_day) over (
-                    partition by o.credit_id order by o.due_date, o.installment_id
+                    partition by o.credit_id order by o.due_date, o.paid_day
                     rows between unbounded preceding and 1 preceding
                 ),
                 o.start_day
@@ -68,8 +73,7 @@ states as (
     cross join edge
     group by h.credit_id, h.tier, edge.today
     having
-        max(h.paid_day) > min(h.start_day)
-        and max(h.paid_day) < edge.today
+        max(h.paid_day) < edge.today
         and (date_trunc('month', max(h.paid_day)::timestamp) + interval '1 month')::date <= edge.today
 ),
 moves as (
