@@ -31,7 +31,7 @@ LEAST_NORMAL_DAYS = 4
 LEVEL_MONTHS = 12
 LEAST_LEVEL_MONTHS = 6
 DRAWS = 2000
-# Longer than any wait: a bound of a bin that is open at an end, so that both ends are numbers.
+# Longer than any wait: the end of the last bin, so that it is a number as well.
 OPEN_HOURS = 1_000_000
 
 
@@ -350,8 +350,9 @@ def kaplan_meier(times: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
     money after so many hours, those that have waited for as long and still do, and those cancelled after as long. The
     last two are censored: they tell that the money took longer than that, not how long.
 
-    Columns: hours (from 0), at_risk, disbursed, censored (counts), survival (share), low and high (its interval; NaN
-    from where none is left), one row for each hour at which anything happened, and one for hour 0.
+    Columns: hours (from 0; hours_from below it where credits were disbursed before their approval), at_risk,
+    disbursed, censored (counts), survival (share), low and high (its interval; NaN from where none is left), one row
+    for each hour at which anything happened, and one for hour 0.
 
         S(t) = product over hours h <= t of (1 - d_h / n_h)
 
@@ -364,15 +365,17 @@ def kaplan_meier(times: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
         {
             # Who was disbursed before he was approved has waited for no time.
             "hours": times["hours"].astype("int64").clip(lower=0),
+            "hours_from": times["hours"].astype("int64"),
             "disbursed": times["disbursed"].astype("int64"),
             "censored": times["waiting"].astype("int64") + times["cancelled"].astype("int64"),
         }
     )
-    start = pd.DataFrame({"hours": [0], "disbursed": [0], "censored": [0]})
-    frame = pd.concat([start, frame]).groupby("hours", as_index=False).sum()
+    start = pd.DataFrame({"hours": [0], "hours_from": [0], "disbursed": [0], "censored": [0]})
+    how = {"hours_from": "min", "disbursed": "sum", "censored": "sum"}
+    frame = pd.concat([start, frame]).groupby("hours", as_index=False).agg(how)
     gone = (frame["disbursed"] + frame["censored"]).to_numpy()
     d, n = frame["disbursed"].to_numpy(), gone.sum() - np.concatenate([[0], gone.cumsum()[:-1]])
-    frame.insert(1, "at_risk", n)
+    frame.insert(2, "at_risk", n)
     with np.errstate(divide="ignore", invalid="ignore"):
         frame["survival"] = np.where(n > 0, 1 - d / n, 1.0).cumprod()
         greenwood = np.where(n > 0, d / (n * (n - d)), 0.0).cumsum()
@@ -407,16 +410,15 @@ def still_waiting(curve: pd.DataFrame, hours: int = SLO_HOURS) -> tuple[float, f
 def staircase(curve: pd.DataFrame, most: int = 120) -> pd.DataFrame:
     """A `kaplan_meier` curve as it is drawn: up to hour `most`, a row where it steps, and its beginning and end.
 
-    Columns as `kaplan_meier`, and hours_from and hours_to: the hours, rounded up, of the credits that a step holds.
+    Columns as `kaplan_meier`.
     """
     shown = curve[curve["hours"] <= most]
-    end = shown.iloc[[-1]].assign(hours=min(most, int(curve["hours"].iloc[-1])), disbursed=0)
+    last = min(most, int(curve["hours"].iloc[-1]))
+    end = shown.iloc[[-1]].assign(hours=last, hours_from=last, disbursed=0)
     steps = shown[(shown["disbursed"] > 0) | (shown["hours"] == 0)]
     if end["hours"].iloc[0] > steps["hours"].iloc[-1]:
         steps = pd.concat([steps, end])
-    steps = steps.assign(
-        hours_from=steps["hours"].where(steps["hours"] > 0, -OPEN_HOURS), hours_to=steps["hours"]
-    ).reset_index(drop=True)
+    steps = steps.reset_index(drop=True)
     steps.attrs = curve.attrs
     return steps
 
@@ -430,6 +432,7 @@ def by_hours(times: pd.DataFrame, width: int = 4, most: int = 120) -> pd.DataFra
     """
     taken = times[times["disbursed"] > 0]
     place = ((taken["hours"].astype("int64").clip(lower=1) - 1) // width).clip(upper=most // width)
+    least = min(1, int(taken["hours"].min())) if len(taken) else 1
     found = pd.DataFrame({"bin": place, "n": taken["disbursed"].astype("int64"), "amount": taken["amount"]}).groupby(
         "bin"
     )
@@ -439,7 +442,7 @@ def by_hours(times: pd.DataFrame, width: int = 4, most: int = 120) -> pd.DataFra
         {
             "start": [float(b * width) for b in bins],
             "end": [float((b + 1) * width) for b in bins],
-            "hours_from": [b * width + 1 if b else -OPEN_HOURS for b in bins],
+            "hours_from": [b * width + 1 if b else least for b in bins],
             "hours_to": [(b + 1) * width if b < most // width else OPEN_HOURS for b in bins],
             "n": [int(count.get(b, 0)) for b in bins],
             "amount": pd.Series([amount.get(b, Decimal(0)) for b in bins], dtype=object),
