@@ -1114,6 +1114,8 @@ def heatmap(
     y_title: str | None = None,
     text: bool = False,
     domain: tuple[float, float] | None = None,
+    note: str | None = None,
+    note_title: str | None = None,
     events: pd.DataFrame | None = None,
     height: int = 260,
     drill: Any = None,
@@ -1121,7 +1123,7 @@ def heatmap(
     """A value by two names, the first of `y_order` at the top; with `text` each cell says its value.
 
     When `x` is a day (or the first day of a week or month) it is a time axis and `events` can be drawn. `domain` fixes
-    the values of the lightest and the strongest colour.
+    the values of the lightest and the strongest colour; `note` is a column of text for the tooltip, such as counts.
     """
     if _is_empty(data, value):
         return Figure(None, data, title)
@@ -1191,6 +1193,9 @@ def heatmap(
         alt.Tooltip("_name_y:N", title=y_title or " "),
         alt.Tooltip("_said:N", title=title if len(title) < 40 else _("Value")),
     ]
+    if note:
+        frame["_note"] = data[note].astype(str).to_numpy()
+        tooltip.append(alt.Tooltip("_note:N", title=note_title or " "))
     cells = alt.Chart(frame).mark_rect(**_cursor(drill)).encode(**extent, y=down, color=colour, tooltip=tooltip)
     layers: list[Any] = [_clickable(cells, _pick(drill))]
     if text:

@@ -251,7 +251,8 @@ def measure(unit: str, values: Iterable[Any] = ()) -> Measure:
     if kind == "count":
         return Measure(unit, format=",.2~s" if _greatest(values) >= 1e5 else ",.0f")
     if kind in {"share", "%"}:
-        return Measure(unit, format=".1~%")
+        # Ticks a tenth of a percent apart would repeat themselves below one percent.
+        return Measure(unit, format=".2~%" if 0 < _greatest(values) < 0.005 else ".1~%")
     if kind == "score":
         return Measure(unit, format=",.1~f")
     if kind in {"seconds", "s", "ms"}:
