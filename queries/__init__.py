@@ -13,6 +13,7 @@ from queries.errors import SourceError
 from queries.events import events
 from queries.kpis import Kpi, Movement, Reading, catalogue, intraday, reading, what_moved
 from queries.library import Column, Param, Query, find_query, load_queries
+from queries.rollups import RollupStates
 from queries.sources import (
     Answer,
     Prometheus,
@@ -25,6 +26,7 @@ from queries.sources import (
     ledger,
     metrics,
     probe,
+    rollup_states,
     source_states,
     state,
     timezone,
@@ -39,6 +41,7 @@ __all__ = [
     "Prometheus",
     "Query",
     "Reading",
+    "RollupStates",
     "SourceError",
     "Sources",
     "answer_of",
@@ -57,6 +60,7 @@ __all__ = [
     "normal_days",
     "probe",
     "reading",
+    "rollup_states",
     "source_states",
     "state",
     "timezone",

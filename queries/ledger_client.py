@@ -24,7 +24,16 @@ from sqlalchemy.pool import NullPool
 
 from queries.errors import SourceError
 from queries.library import Column, Query
-from queries.rollups import from_rows, named_in
+from queries.rollups import (
+    NOT_BUILT,
+    NOT_READABLE,
+    STATES,
+    STATES_SECONDS,
+    RollupStates,
+    from_rows,
+    named_in,
+    states_of,
+)
 
 MAX_ROWS = 200_000
 # Seconds for one step of a stream: the first holds the sort of all rows.
@@ -62,6 +71,8 @@ class LedgerClient:
         self._running: set[psycopg.Connection[Any]] = set()
         self._lock = threading.Lock()
         self._closed = False
+        self._rollups: tuple[float, RollupStates] | None = None
+        self._rollups_lock = threading.Lock()
         connect_args = {
             "connect_timeout": max(int(connect_timeout), 2),
             "application_name": "mirador",
@@ -91,12 +102,48 @@ class LedgerClient:
         self._streams = create_engine(parsed, poolclass=NullPool, hide_parameters=True, connect_args=connect_args)
 
     def run(self, query: Query, params: dict[str, Any]) -> tuple[pd.DataFrame, str, tuple[str, ...]]:
-        """Ask once and give (frame, the statement with its parameters filled in, no warnings). Raises SourceError."""
+        """Ask once and give (frame, the statement with its parameters filled in, no warnings). Raises SourceError.
+
+        Rollups whose tables cannot be read are worked out from the rows. When tables were read, the frame's
+        `attrs["rollups"]` is the moment up to which the oldest of them goes.
+        """
         bound = {name: list(value) if isinstance(value, tuple) else value for name, value in params.items()}
         bound.setdefault("timezone", self.zone.key)
-        statement = from_rows(query.text, named_in(query.text))
-        names, rows = self._fetch(statement, bound, query.name)
-        return to_frame(names, rows, query.columns, self.zone), fill_in(statement, bound), ()
+        wanted = named_in(query.text)
+        tables = self.rollup_states().readable(wanted, str(bound["timezone"])) if wanted else {}
+        statement = from_rows(query.text, [name for name in wanted if name not in tables])
+        try:
+            names, rows = self._fetch(statement, bound, query.name)
+        except SourceError as error:
+            if not tables or error.kind != "refused":
+                raise
+            # A table went away since its state was read: the rows are there.
+            self._rollups = None
+            tables, statement = {}, from_rows(query.text, wanted)
+            names, rows = self._fetch(statement, bound, query.name)
+        frame = to_frame(names, rows, query.columns, self.zone)
+        if tables:
+            oldest = min(table.refreshed_at for table in tables.values())
+            frame.attrs["rollups"] = oldest.astimezone(self.zone)
+        return frame, fill_in(statement, bound), ()
+
+    def rollup_states(self) -> RollupStates:
+        """Which rollups can be read, kept for a few seconds. Raises SourceError when the ledger cannot be asked."""
+        with self._rollups_lock:
+            kept = self._rollups
+            if kept is None or time.monotonic() - kept[0] > STATES_SECONDS:
+                kept = self._rollups = (time.monotonic(), self._read_rollup_states())
+            return kept[1]
+
+    def _read_rollup_states(self) -> RollupStates:
+        try:
+            _, rows = self._fetch(STATES, {}, "rollup states")
+        except SourceError as error:
+            if error.kind != "refused":
+                raise
+            denied = isinstance(getattr(error.__cause__, "orig", None), psycopg.errors.InsufficientPrivilege)
+            return RollupStates("rows", NOT_READABLE if denied else NOT_BUILT)
+        return states_of(rows, self.zone.key)
 
     def stream(self, query: Query, params: dict[str, Any], chunk: int, seconds: float) -> Iterator[list[Any]]:
         """All rows in lists of `chunk`, as the driver gives them, in the order of the query's columns.

@@ -4,7 +4,7 @@ Two kinds of rollups:
 
 * **By day** (`_DAILY`): a slice is one day. The days that changed are put into the queue `rollup.work`, and each is
   deleted and inserted anew from the definition, with its source cut to those days.
-* **By credit** (`_BY_CREDIT`): what a credit adds to a rollup depends on all of its installments. `rollup.book` keeps
+* **By credit** (`BY_CREDIT`): what a credit adds to a rollup depends on all of its installments. `rollup.book` keeps
   what each credit was rolled up with, in one row. Of a credit that changed, what the book says is taken away and what
   the rows say is added: the same definition, once over the book and once over the rows.
 
@@ -15,7 +15,6 @@ See docs/rollups.md for how changes are found.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import re
 import threading
 import time
@@ -31,14 +30,12 @@ from sqlalchemy import make_url
 
 from queries.errors import SourceError
 from queries.ledger_client import cut, fill_in
-from queries.rollups import STATES_SECONDS, definitions
+from queries.rollups import BY_CREDIT, NOT_BUILT, STATES_SECONDS, definitions, fingerprint
 
 OVERLAP = timedelta(minutes=15)
 DAYS_A_STEP = 31
 CREDITS_A_STEP = 10_000
 STATEMENT_SECONDS = 600.0
-# Moves when tables are kept in another way: all are built anew.
-_VERSION = "1"
 _LOCK = "select pg_try_advisory_lock(hashtext('mirador'), hashtext('rollup'))"
 
 _MEASURES = frozenset(
@@ -147,7 +144,6 @@ _DAILY = {
         utc=True,
     ),
 }
-_BY_CREDIT = ("installments", "exposure", "vintages", "rolls", "outcomes")
 _BOOK = "book"
 
 # Credits whose numbers can have changed.
@@ -364,13 +360,6 @@ class Difference:
     first: dict[str, Any]
 
 
-def fingerprint(name: str) -> str:
-    """What the table `rollup.NAME` was made by; another one means that it must be built anew."""
-    names = _BY_CREDIT if name in _BY_CREDIT else (name,)
-    text = "\n".join((_VERSION, *(definitions()[one].text + repr(definitions()[one].columns) for one in names)))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
 class _Writer:
     """One connection that may write the schema `rollup`, and the steps of a refresh on it."""
 
@@ -447,8 +436,8 @@ class _Writer:
             self.run("update rollup.state set ready = false where name = any(:names)", names=old)
             time.sleep(STATES_SECONDS + 1)
         with self.step():
-            if set(old) & set(_BY_CREDIT):
-                old += [name for name in _BY_CREDIT if name not in old]
+            if set(old) & set(BY_CREDIT):
+                old += [name for name in BY_CREDIT if name not in old]
                 self.run(_BOOK_SCHEMA)
             for name in old:
                 self.run(_table(name))
@@ -474,7 +463,7 @@ class _Writer:
         with self.step():
             for name, daily in _DAILY.items():
                 self._queue(name, daily.changed if marks[name] else (self._every_day(daily),), marks[name], overlap)
-            mark = marks[_BY_CREDIT[0]]
+            mark = marks[BY_CREDIT[0]]
             every = ("select credit_id from bi.credits union select credit_id from bi.installments",)
             self._queue(_BOOK, _CREDITS_CHANGED if mark else every, mark, overlap)
             # now() is when this transaction began: what is committed later carries a later time, or is in the overlap.
@@ -506,7 +495,7 @@ class _Writer:
             report.credits += len(credits)
             done += len(credits)
             progress(done, total, "credits")
-        self._built(_BY_CREDIT)
+        self._built(BY_CREDIT)
         for name in _DAILY:
             while days := self._next(name, DAYS_A_STEP):
                 self._work_days(name, days)
@@ -556,9 +545,9 @@ class _Writer:
                 self.run(statement % spelled, credits=credits)
             self.run("analyze rollup.fresh")
             as_of = dict(
-                self.run("select name, as_of from rollup.state where name = any(:names)", names=list(_BY_CREDIT))
+                self.run("select name, as_of from rollup.state where name = any(:names)", names=list(BY_CREDIT))
             )
-            for name in _BY_CREDIT:
+            for name in BY_CREDIT:
                 parts = [_over(name, self._side(name, side, as_of[name]), as_of[name]) for side in (1, -1)]
                 self.run(_merge(name, *parts))
                 self._count(name)
@@ -881,5 +870,5 @@ def differences(url: str, timezone: str, *, wait: float = 0.0) -> list[Differenc
     """
     with _writing(url, ZoneInfo(timezone), wait, None) as writer:
         if writer.value("select count(*) from rollup.state where ready") < len(definitions()):
-            raise SourceError("The rollups are not built: run python -m app rollup.", kind="refused", source="ledger")
+            raise SourceError(NOT_BUILT, kind="refused", source="ledger")
         return writer.differences()

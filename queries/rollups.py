@@ -2,19 +2,33 @@
 
 A rollup is defined once, by a SELECT over the schema `bi` in `queries/rollup/NAME.sql`. Where its table
 `rollup.NAME` cannot be read, a statement that names it gets the definition in its place: the same answer, from the
-rows, slower.
+rows, slower. `queries/rollup_refresh.py` keeps the tables.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cache
+from typing import Any, Literal
 
 from queries.library import ROOT, Query, parse_query
 
 # For how long readers rely on what they have read of the tables' state.
 STATES_SECONDS = 5.0
+
+# Rollups that are kept by credit, together: see rollup_refresh.
+BY_CREDIT = ("installments", "exposure", "vintages", "rolls", "outcomes")
+# Moves when tables are kept in another way: all are built anew.
+_VERSION = "1"
+
+STATES = "select name, definition, timezone, ready, refreshed_at, rows from rollup.state"
+NOT_BUILT = "The daily tables are not built: run python -m app rollup."
+NOT_READABLE = "The ledger role may not read the schema rollup."
+BUILDING = "The daily tables are being built."
 
 # A rollup as a statement names it; comments are met first, so that nothing is looked for in them.
 _NAMED = re.compile(
@@ -32,6 +46,66 @@ _KEYWORDS = re.compile(
 def definitions() -> dict[str, Query]:
     """Every rollup's definition by name: title, columns with units, and the SELECT that gives its rows."""
     return {path.stem: parse_query(path, "ledger", path.stem) for path in sorted((ROOT / "rollup").glob("*.sql"))}
+
+
+@cache
+def fingerprint(name: str) -> str:
+    """What the table `rollup.NAME` is made by; another one means that it must be built anew."""
+    names = BY_CREDIT if name in BY_CREDIT else (name,)
+    text = "\n".join((_VERSION, *(definitions()[one].text + repr(definitions()[one].columns) for one in names)))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class RollupState:
+    """One table that can be read: all changes of the ledger up to `refreshed_at` (aware) are in it; how many rows."""
+
+    name: str
+    timezone: str
+    refreshed_at: datetime
+    rows: int
+
+
+@dataclass(frozen=True)
+class RollupStates:
+    """What pages read: `mode` is rollups when every table can be read, else rows, and `sentence` says why.
+
+    `tables` holds those that can be read, by name, so some pages can be quick while others are not yet.
+    """
+
+    mode: Literal["rollups", "rows"]
+    sentence: str | None = None
+    tables: Mapping[str, RollupState] = field(default_factory=dict)
+
+    @property
+    def refreshed_at(self) -> datetime | None:
+        """How far the oldest table goes."""
+        return min((table.refreshed_at for table in self.tables.values()), default=None)
+
+    def readable(self, names: Iterable[str], timezone: str) -> dict[str, RollupState]:
+        """Of these, the tables that can be read for days of that zone."""
+        found = {name: self.tables[name] for name in names if name in self.tables}
+        return {name: table for name, table in found.items() if table.timezone == timezone}
+
+
+def states_of(rows: Iterable[Any], timezone: str) -> RollupStates:
+    """The states from the rows that `STATES` gives; a table of another definition or zone cannot be read."""
+    tables = {}
+    building = other_zone = False
+    for name, definition, zone, ready, refreshed_at, count in rows:
+        if name not in definitions():
+            continue
+        building = building or not ready
+        other_zone = other_zone or zone != timezone
+        if ready and refreshed_at is not None and definition == fingerprint(name):
+            tables[name] = RollupState(name, zone, refreshed_at, count)
+    if len(tables) == len(definitions()) and not other_zone:
+        return RollupStates("rollups", None, tables)
+    if other_zone:
+        sentence = "The daily tables are of another time zone: run python -m app rollup."
+    else:
+        sentence = BUILDING if building else NOT_BUILT
+    return RollupStates("rows", sentence, tables)
 
 
 def named_in(statement: str) -> tuple[str, ...]:

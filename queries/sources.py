@@ -17,6 +17,7 @@ from queries.errors import SourceError
 from queries.ledger_client import LedgerClient
 from queries.library import Column, Query, Source, find_query
 from queries.metrics_client import MetricsClient
+from queries.rollups import RollupStates
 from queries.state_client import StateClient
 
 
@@ -58,7 +59,8 @@ class Answer:
 
     `text` is the query as run with its parameters filled in. `as_of` is the moment (aware, configured zone) at which
     the source was asked. `cached`: it came from memory. `stale`: it is older than its time to live. `error`: the
-    sentence of the refresh that failed, when the last good answer is shown in its place.
+    sentence of the refresh that failed, when the last good answer is shown in its place. `rollups`: the moment (aware)
+    up to which the oldest daily table that was read goes; None: from rows alone.
     """
 
     source: Source
@@ -73,6 +75,7 @@ class Answer:
     stale: bool = False
     error: str | None = None
     warnings: tuple[str, ...] = ()
+    rollups: datetime | None = None
 
     def __deepcopy__(self, memo: object) -> Answer:
         # pandas deep-copies `attrs` at every step; the stamp never changes.
@@ -84,6 +87,7 @@ class _Raw:
     frame: pd.DataFrame
     text: str
     warnings: tuple[str, ...] = ()
+    rollups: datetime | None = None
 
 
 def _size(raw: Any) -> int:
@@ -158,7 +162,7 @@ class _House:
 
         def ask_source() -> _Raw:
             frame, text, warnings = client.run(query, bound)
-            return _Raw(frame, text, warnings)
+            return _Raw(frame, text, warnings, frame.attrs.pop("rollups", None))
 
         kept = self.cache.get(
             (query.source, query.name, tuple(sorted(bound.items()))),
@@ -189,6 +193,7 @@ class _House:
             stale=kept.stale,
             error=kept.error,
             warnings=raw.warnings,
+            rollups=raw.rollups,
         )
         return frame
 
@@ -279,6 +284,13 @@ def source_states() -> dict[str, SourceState]:
     house = _connected()
     configured = {"ledger": house.ledger, "metrics": house.metrics, "state": house.state}
     return {name: state for name, state in house.cache.states.items() if configured[name] is not None}
+
+
+def rollup_states() -> RollupStates:
+    """Whether pages read the daily tables or the rows, why, and how far each table goes. Raises SourceError."""
+    client = _connected().client("ledger")
+    assert isinstance(client, LedgerClient)
+    return client.rollup_states()
 
 
 def probe(source: Source, timeout: float = 1.0) -> float:
