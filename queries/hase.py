@@ -51,8 +51,8 @@ def band_of(scores: pd.Series[Any], width: int) -> pd.Series[Any]:
 
 
 def band_name(band: int, width: int) -> str:
-    """60-69, and 90-100 for the highest."""
-    return f"{band}-{band + width - 1 if band + width < 100 else 100}"
+    """60–69, and 90–100 for the highest."""
+    return f"{band}–{band + width - 1 if band + width < 100 else 100}"
 
 
 def named_bands(frame: pd.DataFrame, width: int) -> pd.DataFrame:
@@ -159,6 +159,25 @@ def density_in_buckets(counts: Counts, buckets: pd.DataFrame) -> pd.DataFrame:
     frame["scores"] = [int(counts[int(low) : int(high) + 1].sum()) for low, high in frame.itertuples(index=False)]
     frame["share"] = frame["scores"] / total if total else math.nan
     frame["density"] = frame["share"] / (frame["high"] - frame["low"] + 1)
+    return frame
+
+
+def side_by_side(counts: Counts, buckets: pd.DataFrame) -> pd.DataFrame:
+    """Ledger and metrics in the histogram's buckets, a row for each: source, low, high, scores, density.
+
+    `density` is in per cent a point of score, for curves that hold until the next bucket: the last bucket comes again
+    where it ends.
+    """
+    exact = density_in_buckets(counts, buckets).assign(source="ledger")
+    metric = buckets.rename(columns={"about": "scores"}).assign(source="metrics")
+    parts = [
+        pd.concat([side, side.tail(1).assign(low=side["high"].tail(1) + 1)])[
+            ["source", "low", "high", "scores", "density"]
+        ]
+        for side in (exact, metric)
+    ]
+    frame = pd.concat(parts, ignore_index=True)
+    frame["density"] *= 100
     return frame
 
 
@@ -394,13 +413,28 @@ def last_separation(months: pd.DataFrame) -> pd.Series[Any] | None:
 
 
 def cumulative_curves(outcomes: pd.DataFrame) -> pd.DataFrame:
-    """Share of the bad and of the good credits with at most each score: score, bad, good, distance; or empty."""
+    """Bad and good credits with at most each score, a row for each: score, state, credits, share; empty when a side is.
+
+    Only scores from the lowest to the highest that occur; `share` is of all credits of the state.
+    """
     bad, good = _of_state(outcomes, "bad"), _of_state(outcomes, "good")
+    occurring = np.flatnonzero(bad + good)
     if not bad.sum() or not good.sum():
-        return pd.DataFrame(columns=["score", "bad", "good", "distance"])
-    below_bad, below_good = np.cumsum(bad) / bad.sum(), np.cumsum(good) / good.sum()
-    return pd.DataFrame(
-        {"score": np.arange(SCORES), "bad": below_bad, "good": below_good, "distance": below_bad - below_good}
+        return pd.DataFrame(columns=["score", "state", "credits", "share"])
+    span = np.arange(occurring[0], occurring[-1] + 1)
+    return pd.concat(
+        [
+            pd.DataFrame(
+                {
+                    "score": span,
+                    "state": state,
+                    "credits": np.cumsum(counts)[span].astype(int),
+                    "share": np.cumsum(counts)[span] / counts.sum(),
+                }
+            )
+            for state, counts in (("bad", bad), ("good", good))
+        ],
+        ignore_index=True,
     )
 
 
@@ -455,7 +489,7 @@ class WhatIf:
     principal_then: float
     late_principal_now: float
     late_principal_then: float
-    bands: pd.DataFrame
+    by_score: pd.DataFrame
 
 
 def what_if(
@@ -474,7 +508,8 @@ def what_if(
     The credits that were approved below the present cut-off are exceptions: they stay, or (`exceptions` false) those
     below `tried` would not have been approved either, which is exact too. Credits without a score stay.
 
-    `bands`: score, now, then (credits), and change: kept, lost or added.
+    `by_score`: score, change (kept, lost or added), credits, rows (of the ledger: none for what is added), and
+    score_from and score_to, which for what is added hold no score.
     """
     credits = counts_by_score(outcomes, "credits")
     principal = counts_by_score(outcomes, "principal")
@@ -514,7 +549,6 @@ def what_if(
         settled = total(of, "bad") + total(of, "good")
         return total(of, "bad") / settled if settled else math.nan
 
-    change = np.where(then["credits"] < credits, "lost", np.where(then["credits"] > credits, "added", "kept"))
     return WhatIf(
         exact=tried >= present,
         approvals_now=round(total(sides, "credits")),
@@ -525,5 +559,23 @@ def what_if(
         principal_then=total(then, "principal"),
         late_principal_now=total(sides, "late_principal"),
         late_principal_then=total(then, "late_principal"),
-        bands=pd.DataFrame({"score": place, "now": credits, "then": then["credits"], "change": change}),
+        by_score=_changes(credits, then["credits"]),
     )
+
+
+def _changes(now: Counts, then: Counts) -> pd.DataFrame:
+    place = np.arange(SCORES)
+    kept = np.minimum(now, then)
+    parts = [
+        pd.DataFrame(
+            {"score": place, "change": change, "credits": credits, "rows": rows, "score_from": a, "score_to": b}
+        )
+        for change, credits, rows, a, b in (
+            ("kept", kept, kept.astype(int), place, place),
+            ("lost", now - kept, (now - kept).astype(int), place, place),
+            # No row of the ledger stands behind what is extrapolated: from 1 to 0 there is no score.
+            ("added", then - kept, 0, 1, 0),
+        )
+    ]
+    frame = pd.concat(parts, ignore_index=True)
+    return frame[frame["credits"] > 0].reset_index(drop=True)

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from statistics import fmean, median
 from types import SimpleNamespace
 from typing import Any
@@ -17,11 +18,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import create_engine
+from streamlit.testing.v1 import AppTest
 
+import components
 import queries
+from components.filters import days_of
 from queries import Prometheus, SourceError, Sources, hase, sources
 from tests.test_today_queries import COLUMNS, midnight, row
 
+ROOT = Path(__file__).resolve().parent.parent
 ZONE = ZoneInfo("America/Mexico_City")
 TODAY = datetime.now(ZONE).date()
 
@@ -81,7 +86,7 @@ def test_the_score_100_belongs_to_the_highest_band(score, width, band):
 
 def test_a_missing_score_is_in_no_band():
     assert hase.band_of(pd.Series([-1, 100, 4]), 5).tolist() == [-1, 95, 0]
-    assert hase.band_name(95, 5) == "95-100"
+    assert hase.band_name(95, 5) == "95–100"
 
 
 def psi_loop(actual: list[int], expected: list[int]) -> float:
@@ -127,7 +132,7 @@ def test_psi_of_a_known_shift():
     expected, actual = [10] * 50_000 + [20] * 50_000, [10] * 25_000 + [20] * 75_000
     frame = hase.psi_by_month(by_month({date(2026, 1, 1): expected, date(2026, 2, 1): actual}), date(2026, 1, 1))
     assert frame["psi"].iloc[1] == pytest.approx(0.25 * math.log(2) + 0.25 * math.log(1.5), abs=2e-4)
-    assert set(frame["bands"].iloc[1].split(", ")) >= {"10-19", "20-29"}
+    assert set(frame["bands"].iloc[1].split(", ")) >= {"10–19", "20–29"}
 
 
 def test_an_empty_baseline_has_no_psi():
@@ -218,8 +223,11 @@ def test_a_month_with_few_bad_credits_keeps_its_counts_and_says_no_more():
 @given(samples, samples)
 def test_the_curves_end_at_one_and_their_distance_is_ks(bad, good):
     curves = hase.cumulative_curves(outcomes_of(bad, good))
-    assert curves[["bad", "good"]].iloc[-1].tolist() == pytest.approx([1, 1])
-    assert curves["distance"].abs().max() == pytest.approx(hase.separation(counts(bad), counts(good)).ks)
+    both = curves.pivot_table(index="score", columns="state", values="share")
+    assert both.iloc[-1].tolist() == pytest.approx([1, 1])
+    assert (both["bad"] - both["good"]).abs().max() == pytest.approx(hase.separation(counts(bad), counts(good)).ks)
+    for one in curves.itertuples():
+        assert one.credits == sum(score <= one.score for score in (bad if one.state == "bad" else good))
 
 
 @QUICK
@@ -307,6 +315,10 @@ def test_the_ledgers_scores_fall_into_the_same_buckets(values):
     exact = hase.density_in_buckets(counts(values), metric)
     assert exact["scores"].tolist() == metric["about"].tolist()
     assert exact["density"].tolist() == pytest.approx(metric["density"].tolist())
+    both = hase.side_by_side(counts(values), metric)
+    area = both[both["low"] <= 100].assign(share=lambda side: side["density"] * (side["high"] - side["low"] + 1))
+    assert area.groupby("source")["share"].sum().tolist() == pytest.approx([100, 100])
+    assert both.groupby("source")["low"].max().tolist() == [101, 101]
 
 
 # --- what if --------------------------------------------------------------------------------------------------------
@@ -362,7 +374,8 @@ def test_raising_the_cutoff_leaves_out_exactly_the_credits_between(bad, good, pr
         assert told.late_then == pytest.approx(len(left(bad)) / len(left(bad + good)))
     else:
         assert math.isnan(told.late_then)
-    assert set(told.bands["change"]) <= {"kept", "lost"}
+    assert set(told.by_score["change"]) <= {"kept", "lost"}
+    assert told.by_score["rows"].sum() == sum(score >= 0 for score in bad + good)
 
 
 def test_lowering_the_cutoff_takes_the_nearest_ten_points_as_the_measure():
@@ -377,7 +390,9 @@ def test_lowering_the_cutoff_takes_the_nearest_ten_points_as_the_measure():
     assert told.late_now == pytest.approx(3 / 9)
     assert told.late_then == pytest.approx((3 + 19 * 0.8 * 0.25) / (9 + 19 * 0.8))
     assert told.principal_then == pytest.approx(900 + 19 * 0.8 * 100)
-    assert told.bands.set_index("score")["change"][[50, 55, 61]].tolist() == ["kept", "added", "kept"]
+    changes = told.by_score.set_index(["score", "change"])
+    assert changes["credits"][[(50, "kept"), (55, "added"), (61, "kept")]].tolist() == pytest.approx([1, 15.2, 6])
+    assert changes["rows"][[(50, "kept"), (55, "added"), (61, "kept")]].tolist() == [1, 0, 6]
 
 
 def test_a_cutoff_that_is_not_moved_changes_nothing():
@@ -385,15 +400,15 @@ def test_a_cutoff_that_is_not_moved_changes_nothing():
     assert told.exact
     assert told.approvals_now == told.approvals_then == 4
     assert told.late_now == told.late_then == 0.5
-    assert set(told.bands["change"]) == {"kept"}
+    assert set(told.by_score["change"]) == {"kept"}
 
 
 @QUICK
 @given(samples, samples, scores, scores)
 def test_without_exceptions_nobody_below_the_cutoff_is_approved(bad, good, present, tried):
     told = hase.what_if(outcomes_of(bad, good), scored_of(bad + good, []), present, tried, exceptions=False)
-    below = told.bands[told.bands["score"] < tried]
-    assert below["then"].sum() == 0
+    below = told.by_score[told.by_score["score"] < tried]
+    assert set(below["change"]) <= {"lost"}
     if tried >= present:
         assert told.approvals_then == sum(score >= tried for score in bad + good)
 
@@ -584,6 +599,7 @@ def ledger(module_ledger_url):
     engine = create_engine(module_ledger_url.owner)
     owner = engine.raw_connection()
     owner.cursor().execute("set synchronous_commit = off")
+    owner.reader = module_ledger_url.reader
     queries.connect(Sources(ledger_url=module_ledger_url.reader))
     yield owner
     queries.disconnect()
@@ -795,3 +811,125 @@ def test_a_dead_prometheus_is_an_error_in_a_sentence():
             queries.metrics("hase/distribution", {"time": datetime.now(UTC), "range": "1d"})
     finally:
         queries.disconnect()
+
+
+# --- the page -------------------------------------------------------------------------------------------------------
+
+
+def company() -> dict[str, list[SimpleNamespace]]:
+    """Fourteen months of forty applications each: refused below 60, and the lower the score the later the payments."""
+    found: dict[str, list[SimpleNamespace]] = {
+        name: [] for name in ("applications", "hase_scores", "credits", "installments")
+    }
+    for back in range(14):
+        month = hase.add_months(TODAY.replace(day=1), -back)
+        for number in range(40):
+            score = 40 + (number * 7 + back) % 60
+            at = midnight(month) + timedelta(hours=8, minutes=number)
+            approved = score >= 60
+            application = str(len(found["applications"]))
+            found["applications"].append(
+                row(
+                    submitted_at=at,
+                    decided_at=at,
+                    hase_score=score,
+                    sinosure_tier="AAA" if score >= 80 else "C",
+                    status="approved" if approved else "rejected",
+                    rejection_reason=None if approved else "low_hase_score",
+                )
+            )
+            model = "hase-4" if back < 6 else "hase-3"
+            found["hase_scores"].append(
+                row(application_id=application, score=score, model_version=model, calculated_at=at)
+            )
+            if approved:
+                credit = str(len(found["credits"]))
+                found["credits"].append(
+                    row(application_id=application, sinosure_tier="C", approved_at=at, disbursed_at=at, status="active")
+                )
+                # The first day that is over 30 days late is 31 days after it was due.
+                due = month + timedelta(days=7)
+                late = 40 if (score + back) % 5 == 0 and score < 85 else 2
+                paid = midnight(due + timedelta(days=late)) + timedelta(hours=10)
+                if local_day(paid) <= TODAY:
+                    found["installments"].append(row(credit_id=credit, due_date=due, paid_at=paid))
+    return found
+
+
+def page(**params: str) -> AppTest:
+    components.set_default_language("en")
+    made = AppTest.from_file(str(ROOT / "pages" / "hase.py"), default_timeout=30)
+    for key, value in params.items():
+        made.query_params[key] = value
+    return made.run()
+
+
+def texts(drawn: AppTest) -> str:
+    return "\n".join([*(one.value for one in drawn.caption), *(one.value for one in drawn.markdown)])
+
+
+def test_the_page_tells_the_numbers_of_the_ledger(ledger):
+    rows = company()
+    fill(ledger, rows)
+    drawn = page(period="last_12_months", cutoff="60", **{"try": "70"})
+    assert not drawn.exception
+    assert "could not be drawn" not in texts(drawn)
+
+    first, last = days_of("last_12_months", TODAY)
+    span = hase.outcome_months(first, last, TODAY)
+    raw = raw_outcomes(rows)
+    raw = raw[(raw["month"] >= span.first) & (raw["month"] <= span.last)]
+    bad, good = (raw.loc[raw["state"] == state, "score"].tolist() for state in ("bad", "good"))
+    assert bad
+    assert f"{len(bad)} bad of {len(bad + good)} settled" in texts(drawn)
+    pairs = fmean((g > b) + (g == b) / 2 for b in bad for g in good)
+    assert f"Gini {components.percent(2 * pairs - 1)}" in texts(drawn)
+
+    told = {metric.label: (metric.value, metric.delta) for metric in drawn.metric}
+    kept = raw[raw["score"] >= 70]
+    assert told["Approvals"] == (f"{len(kept)}", f"{len(kept) - len(raw)}")
+    settled = kept[kept["state"].isin(["bad", "good"])]
+    assert told["Late rate"][0] == components.percent(float((settled["state"] == "bad").mean()))
+    assert f"{len(raw) - len(kept)} credits with a score below 70 would not have been approved" in texts(drawn)
+
+
+def test_lowering_the_cutoff_says_that_it_is_a_guess(ledger):
+    fill(ledger, company())
+    drawn = page(period="last_12_months", cutoff="60", **{"try": "55"})
+    assert not drawn.exception
+    assert "Extrapolated: scores from 55 to 59" in texts(drawn)
+    assert "How refused applicants would have paid is unknown" in texts(drawn)
+
+
+def test_the_cutoff_that_the_ledger_shows_is_offered(ledger):
+    fill(ledger, company())
+    drawn = page()
+    assert drawn.number_input(key="cutoff").value == 60
+    assert drawn.slider(key="try").value == 65
+
+
+def test_the_page_opens_on_an_empty_ledger(ledger):
+    fill(ledger, {})
+    drawn = page()
+    assert not drawn.exception
+    assert "could not be drawn" not in texts(drawn)
+    assert texts(drawn).count("No data for this choice") >= 8
+
+
+def test_the_page_opens_while_the_ledger_is_down(ledger):
+    queries.connect(Sources(ledger_url="postgresql://nobody@127.0.0.1:9/none", connect_timeout=1))
+    try:
+        drawn = page()
+    finally:
+        queries.connect(Sources(ledger_url=ledger.reader))
+    assert not drawn.exception
+    assert "The ledger cannot be reached" in texts(drawn)
+    assert "could not be drawn" not in texts(drawn)
+
+
+def test_a_link_with_an_impossible_choice_opens_the_usual_one(ledger):
+    fill(ledger, company())
+    drawn = page(baseline="1999-01", month="x", cutoff="x", width="7", model_version="gone", **{"try": "900"})
+    assert not drawn.exception
+    assert drawn.selectbox(key="baseline").value == f"{hase.add_months(TODAY.replace(day=1), -12):%Y-%m}"
+    assert drawn.slider(key="try").value in range(101)
