@@ -6,6 +6,7 @@
 | `/readyz` | each source: state, age, latency. 503 only when sources are configured and none answers: while one does, the pages that need it work, and a load balancer must not take them away |
 | `/metrics` | Mirador's own metrics and the exact KPIs of the ledger, for Prometheus |
 | `/api/kpis` | the KPIs of a day (`?day=YYYY-MM-DD`, `?lang=es` or `en`) as JSON |
+| `/download/rows` | all rows behind a number, by a signed link that a panel gave: see `app/download.py` |
 | `/hooks/alertmanager`, `/hooks/events` | take what Alertmanager and deployments tell: see `app/hooks.py` |
 
 `/metrics` and `/api/kpis` hold business numbers. With MIRADOR_API_TOKEN they ask for `Authorization: Bearer`. Where
@@ -46,6 +47,7 @@ import queries
 from app import telemetry
 from app.auth import login_required
 from app.board import Board, as_json, read_numbers, today, warm
+from app.download import rows_download
 from app.hooks import hook_routes
 from app.settings import Settings, SettingsError, connect, settings
 from app.state import migrate_soon
@@ -307,6 +309,7 @@ app = st.App(
         Route("/readyz", readyz),
         Route("/metrics", metrics),
         Route("/api/kpis", api_kpis),
+        Route("/download/rows", rows_download),
         *hook_routes(_settings),
     ],
     middleware=[Middleware(CountSessions)],

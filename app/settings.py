@@ -120,6 +120,11 @@ class Settings(BaseSettings):
     hook_token: SecretStr | None = Field(
         default=None, description="Bearer token that Alertmanager and deployments show to /hooks/*."
     )
+    secret: SecretStr | None = Field(
+        default=None,
+        description="What download links are signed with, the same in all processes of an installation; by default "
+        "made from MIRADOR_API_TOKEN or the cookie_secret of [auth].",
+    )
     roles: Annotated[dict[str, Role], NoDecode] = Field(
         default_factory=dict, description='Roles by e-mail or domain as JSON, such as {"company.mx": "analyst"}.'
     )
@@ -207,7 +212,7 @@ class Settings(BaseSettings):
             raise ValueError(f"may only name the roles {', '.join(ROLES)}")
         return roles
 
-    @field_validator("api_token", "hook_token", mode="after")
+    @field_validator("api_token", "hook_token", "secret", mode="after")
     @classmethod
     def _check_token(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and len(value.get_secret_value()) < 16:
@@ -233,7 +238,8 @@ class Settings(BaseSettings):
     def secrets(self) -> list[str]:
         """Every secret value that is set, so that logs and error reports can be searched for them."""
         found = [
-            *(self.prometheus_token, self.prometheus_password, self.api_token, self.hook_token, self.sentry_dsn),
+            *(self.prometheus_token, self.prometheus_password),
+            *(self.api_token, self.hook_token, self.secret, self.sentry_dsn),
             *self.prometheus_headers.values(),
         ]
         texts = [secret.get_secret_value() for secret in found if secret]
@@ -318,6 +324,15 @@ def login_providers() -> tuple[str | None, ...]:
         table = found if isinstance(found, dict) else table
     named = tuple(name for name, entry in table.items() if isinstance(entry, dict) and "client_id" in entry)
     return named or ((None,) if table else ())
+
+
+def auth_secret() -> str | None:
+    """The secret that Streamlit signs its login cookies with, from [auth] in secrets.toml."""
+    found = None
+    for path in secrets_files():
+        table = _read_toml(path).get("auth")
+        found = table.get("cookie_secret", found) if isinstance(table, dict) else found
+    return str(found) if found else None
 
 
 def unknown_names() -> dict[str, str | None]:

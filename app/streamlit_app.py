@@ -19,6 +19,7 @@ import streamlit as st
 import components
 import queries
 from app.auth import login_required, providers, viewer
+from app.download import LedgerRows
 from app.settings import connect, settings
 from components import _
 
@@ -100,6 +101,7 @@ configuration = settings()
 connect(configuration, while_waiting=components.stop_if_left)
 components.set_default_language(configuration.language)
 components.set_refresh(configuration.refresh)
+components.on_rows(LedgerRows())
 components.set_default_language(configuration.language)
 st.set_page_config(page_title="Mirador", page_icon=str(Path(__file__).with_name("mirador.png")), layout="wide")
 

@@ -254,17 +254,15 @@ def open_rows(drill: Drill, mark: pd.Series[Any], *, key: str, drawn_at: Any = N
     clicked = _plain(mark[drill.count]) if drill.count else None
 
     state = _state(key, (drill.query, sorted(params.items(), key=str)))
-    with st.container(horizontal=True, vertical_alignment="center", key=f"{key}:head"):
-        heading = st.container()
-        sort, descending = _sort_choice(known, drill, key)
-        st.button(
-            _("Close"),
-            icon=":material/close:",
-            type="tertiary",
-            key=f"{key}:close",
-            on_click=_close,
-            args=(key,),
-        )
+    head = st.container(
+        horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", wrap=False, key=f"{key}:head"
+    )
+    heading = head.container()
+    head.button(
+        "", icon=":material/close:", type="tertiary", key=f"{key}:close", help=_("Close"), on_click=_close, args=(key,)
+    )
+    told = st.container()
+    sort, descending = _sort_choice(known, drill, key)
     if state["order"] != (sort, descending):
         state.update(order=(sort, descending), after=None, before=None, start=0)
     frame = source.page(
@@ -277,7 +275,8 @@ def open_rows(drill: Drill, mark: pd.Series[Any], *, key: str, drawn_at: Any = N
     total, uncounted = _total(source, drill.query, params)
     shown = total if total is not None else clicked
     heading.markdown(f"**{_heading(shown, label)}**")
-    _tell_gap(clicked, total, uncounted, drawn_at)
+    with told:
+        _tell_gap(clicked, total, uncounted, drawn_at)
     if frame.empty:
         st.caption(_("No rows."))
         return "empty"
@@ -376,7 +375,7 @@ def _sort_choice(known: RowList, drill: Drill, key: str) -> tuple[str, bool]:
         format_func=words,
         key=f"{key}:sort",
         label_visibility="collapsed",
-        width=280,
+        width=300,
     )
     return chosen or first
 
