@@ -18,10 +18,9 @@ import pandas as pd
 from queries.statistics import difference_of_shares, log_bucket_quantile, wilson
 
 Grain = Literal["day", "week", "month"]
-# The threshold of the approval rate that the alert knows: below it somebody is called.
-THRESHOLD = 0.30
-# What may become of an application, in the order in which the shares stand on each other; others come after.
-STATUSES = ("approved", "rejected", "withdrawn", "pending")
+# What may become of an application, in the order in which the shares stand on each other: what is undecided between
+# the two decisions, so that each of these is read from an edge. Statuses of the core's own come after.
+STATUSES = ("approved", "withdrawn", "pending", "rejected")
 STEPS = ("submitted", "scored", "approved", "disbursed")
 NO_SCORE = -1
 
@@ -81,13 +80,21 @@ def approval_rate(frame: pd.DataFrame) -> pd.DataFrame:
 def cohorts(frame: pd.DataFrame) -> pd.DataFrame:
     """Add to (`day`, `status`, `n`): `submitted`, all of that day, and `share` of them with that status by now.
 
-    Rows come in the order of `STATUSES`, other statuses behind by name, so that the shares of a day add up to 1.
+    Each of `STATUSES` is there on each day, with zeros too, in their order; others come behind by name. The shares of a
+    day add up to 1.
     """
-    submitted = frame.groupby("day")["n"].transform("sum")
-    made = frame.assign(submitted=submitted, share=(frame["n"] / submitted).astype("float64"))
+    days = frame.drop(columns=["status", "n"]).drop_duplicates()
+    every = days.merge(pd.DataFrame({"status": STATUSES}), how="cross").astype({"status": frame["status"].dtype})
+    whole = every.merge(frame, on=list(every.columns), how="outer")
+    whole["n"] = whole["n"].fillna(0)
+    submitted = whole.groupby("day")["n"].transform("sum")
     place = {status: n for n, status in enumerate(STATUSES)}
-    ranked = made.assign(_place=[place.get(status, len(place)) for status in made["status"]])
-    ranked = ranked.sort_values(["day", "_place", "status"], ignore_index=True).drop(columns="_place")
+    made = whole.assign(
+        submitted=submitted,
+        share=(whole["n"] / submitted).astype("float64"),
+        _place=[place.get(status, len(place)) for status in whole["status"]],
+    )
+    ranked = made.sort_values(["day", "_place", "status"], ignore_index=True).drop(columns="_place")
     return _stamped(ranked, frame)
 
 
@@ -145,16 +152,20 @@ def median_seconds(frame: pd.DataFrame) -> tuple[float, float, float]:
     return log_bucket_quantile(frame["bucket"], frame["n"], 0.5)
 
 
-def hours(frame: pd.DataFrame) -> pd.DataFrame:
+def hours(frame: pd.DataFrame, least: int = 5) -> pd.DataFrame:
     """All 168 hours of a week from (`weekday` 1 to 7, `hour`, `submitted`, `approved`, `decided`).
 
-    Adds the approval rate with its interval; hours without applications are there with zeros and an unknown rate.
+    Adds the approval rate with its interval; with fewer than `least` decisions it is unknown, for such a rate would
+    stand out by chance alone. Hours without applications are there with zeros.
     """
     week = pd.MultiIndex.from_product([range(1, 8), range(24)], names=["weekday", "hour"]).to_frame(index=False)
     full = week.merge(frame.astype({"weekday": "int64", "hour": "int64"}), on=["weekday", "hour"], how="left")
     counts = ["submitted", "approved", "decided"]
     full[counts] = full[counts].fillna(0).astype("Int64")
-    return _stamped(approval_rate(full), frame)
+    made = approval_rate(full)
+    rates = ["approval_rate", "low", "high"]
+    made.loc[made["decided"] < least, rates] = np.nan
+    return _stamped(made, frame)
 
 
 def amounts(frame: pd.DataFrame) -> pd.DataFrame:
@@ -166,14 +177,18 @@ def amounts(frame: pd.DataFrame) -> pd.DataFrame:
     return _stamped(frame.assign(ratio=pd.Series(ratio, index=frame.index, dtype="float64")), frame)
 
 
-def amounts_long(frame: pd.DataFrame, by: str) -> pd.DataFrame:
-    """`amounts`, a row a bar: `by`, `amount` ("requested" or "approved"), `mxn`, `ratio` and `approved` (credits)."""
+def amounts_stacked(frame: pd.DataFrame, by: str) -> pd.DataFrame:
+    """`amounts` of the applications approved, as two parts that add up to what they asked for.
+
+    A row is a part of a `by`: `part` ("granted", the principal, or "not_granted", the rest), `mxn`, `ratio` and
+    `approved`, the number of applications. More granted than asked for makes the rest negative.
+    """
     whole = amounts(frame)
+    whole = whole[whole["approved"] > 0]
+    rest = [asked - granted for asked, granted in zip(whole["requested"], whole["principal"], strict=True)]
     parts = [
-        pd.DataFrame(
-            {by: whole[by], "amount": name, "mxn": whole[column], "ratio": whole["ratio"], "n": whole["approved"]}
-        )
-        for name, column in (("requested", "requested"), ("approved", "principal"))
+        whole[[by, "ratio", "approved"]].assign(part=part, mxn=pd.Series(list(mxn), index=whole.index, dtype=object))
+        for part, mxn in (("granted", whole["principal"]), ("not_granted", rest))
     ]
     return _stamped(pd.concat(parts, ignore_index=True), frame)
 
@@ -181,14 +196,14 @@ def amounts_long(frame: pd.DataFrame, by: str) -> pd.DataFrame:
 def contributions(now: pd.DataFrame, then: pd.DataFrame, by: str) -> pd.DataFrame:
     """What each segment adds to the change of the approval rate between two periods.
 
-    `now` and `then` have `by`, `approved` and `decided`. A row is a segment: `rate`, `rate_before`, `share`,
-    `share_before` (of all decided), `rate_effect`, `mix_effect` and their sum `contribution`; the contributions add up
-    to the change of the whole rate. With weights w and rates r, rate effect = w_now (r_now - r_then), mix effect =
-    (w_now - w_then) (r_then - R_then): E. M. Kitagawa, Components of a difference between two rates, JASA 50 (1955)
-    1168-1194, with the interaction counted as a rate effect. A segment that is new is compared with the whole rate
-    before. Sorted by size; empty when one of the periods has no decision.
+    `now` and `then` have `by`, `approved` and `decided`. A row is a segment: `decided` now, `rate`, `rate_before`,
+    `share`, `share_before` (of all decided), `rate_effect`, `mix_effect`, their sum `contribution`, and the same in
+    percentage `points`; the contributions add up to the change of the whole rate. With weights w and rates r, rate
+    effect = w_now (r_now - r_then), mix effect = (w_now - w_then) (r_then - R_then): E. M. Kitagawa, Components of a
+    difference between two rates, JASA 50 (1955) 1168-1194, with the interaction counted as a rate effect. A segment
+    that is new is compared with the whole rate before. Sorted by size; empty when a period has no decision.
     """
-    columns = ["rate", "rate_before", "share", "share_before", "rate_effect", "mix_effect", "contribution"]
+    columns = ["rate", "rate_before", "share", "share_before", "rate_effect", "mix_effect", "contribution", "points"]
     joined = now[[by, "approved", "decided"]].merge(
         then[[by, "approved", "decided"]], on=by, how="outer", suffixes=("", "_before")
     )
@@ -197,7 +212,8 @@ def contributions(now: pd.DataFrame, then: pd.DataFrame, by: str) -> pd.DataFram
         for name in ("approved", "decided", "approved_before", "decided_before")
     )
     if not n.sum() or not n0.sum():
-        return _stamped(pd.DataFrame({by: now[by].iloc[:0], **{name: pd.Series(dtype=float) for name in columns}}), now)
+        empty = {name: pd.Series(dtype=float) for name in columns}
+        return _stamped(pd.DataFrame({by: now[by].iloc[:0], "decided": now["decided"].iloc[:0], **empty}), now)
     whole_before = a0.sum() / n0.sum()
     with np.errstate(invalid="ignore", divide="ignore"):
         rate, rate_before = a / n, a0 / n0
@@ -208,6 +224,7 @@ def contributions(now: pd.DataFrame, then: pd.DataFrame, by: str) -> pd.DataFram
     made = pd.DataFrame(
         {
             by: joined[by],
+            "decided": n.astype("int64"),
             "rate": rate,
             "rate_before": rate_before,
             "share": share,
@@ -215,6 +232,7 @@ def contributions(now: pd.DataFrame, then: pd.DataFrame, by: str) -> pd.DataFram
             "rate_effect": rate_effect,
             "mix_effect": mix_effect,
             "contribution": rate_effect + mix_effect,
+            "points": 100 * (rate_effect + mix_effect),
         }
     )
     made = made.sort_values("contribution", key=np.abs, ascending=False, kind="stable", ignore_index=True)
@@ -223,7 +241,7 @@ def contributions(now: pd.DataFrame, then: pd.DataFrame, by: str) -> pd.DataFram
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether approvals are fine: the rate of a period against the threshold and against another period.
+    """Whether approvals are fine: the rate of a period against a threshold and against another period.
 
     `level`: above or below when the whole 95 % interval is, unclear when it straddles the threshold, unknown without a
     decision. `change` is in shares (0.02 is two points) with its 95 % interval; `changed` when that leaves out zero.
@@ -242,7 +260,7 @@ class Verdict:
     changed: bool = False
 
 
-def verdict(now: pd.DataFrame, then: pd.DataFrame | None, threshold: float = THRESHOLD) -> Verdict:
+def verdict(now: pd.DataFrame, then: pd.DataFrame | None, threshold: float) -> Verdict:
     """The verdict on frames with `approved` and `decided`; `then` is None when nothing is compared."""
     approved, decided = int(now["approved"].sum()), int(now["decided"].sum())
     if not decided:
@@ -266,19 +284,18 @@ def verdict(now: pd.DataFrame, then: pd.DataFrame | None, threshold: float = THR
 def live_rate(frame: pd.DataFrame) -> pd.DataFrame:
     """The approval rate of the hour before each moment, from (`time`, `outcome`, `value`: decisions, about).
 
-    Columns `time`, `approved`, `rejected`, `decided` (about: the metrics extrapolate) and `approval_rate`, NaN where
-    nothing was decided.
+    Columns `time`, `approved`, `rejected`, `decided` (about: the metrics extrapolate) and `approval_rate` with the
+    Wilson interval `low`, `high` of so many decisions; NaN where nothing was decided.
     """
     if frame.empty or "outcome" not in frame:
-        columns = ["approved", "rejected", "decided", "approval_rate"]
+        columns = ["approved", "rejected", "decided", "approval_rate", "low", "high"]
         empty = pd.DataFrame({"time": pd.Series(dtype="datetime64[us, UTC]"), **dict.fromkeys(columns, 0.0)})
         return _stamped(empty.iloc[:0], frame)
     wide = frame.pivot_table(index="time", columns="outcome", values="value", aggfunc="sum", sort=True)
     wide = wide.reindex(columns=["approved", "rejected"]).fillna(0.0).reset_index()
     wide.columns.name = None
     wide["decided"] = wide["approved"] + wide["rejected"]
-    wide["approval_rate"] = wide["approved"] / wide["decided"].where(wide["decided"] > 0)
-    return _stamped(wide, frame)
+    return _stamped(approval_rate(wide), frame)
 
 
 def band_name(band: int) -> str:
@@ -287,6 +304,7 @@ def band_name(band: int) -> str:
 
 
 BANDS = tuple(band_name(band) for band in (*range(0, 100, 10), NO_SCORE))
+TIERS = ("AAA", "AA", "A", "B", "C")
 
 
 def bands_named(names: Sequence[str]) -> tuple[int, ...]:
@@ -294,7 +312,6 @@ def bands_named(names: Sequence[str]) -> tuple[int, ...]:
     return tuple(int(name.split("-")[0]) if name else NO_SCORE for name in names)
 
 
-def by_band(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame in the order of its `band`, no score first, with `name` as `band_name` gives it."""
-    made = frame.sort_values("band", ignore_index=True)
-    return _stamped(made.assign(name=[band_name(int(band)) for band in made["band"]]), frame)
+def in_order(tiers: Sequence[str]) -> list[str]:
+    """Tiers from strong to weak, strangers behind by name, none ('') last."""
+    return sorted(tiers, key=lambda tier: (TIERS.index(tier) if tier in TIERS else len(TIERS), tier == "", tier))

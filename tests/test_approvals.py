@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -16,12 +18,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import create_engine
+from streamlit.testing.v1 import AppTest
 
+import components
 import queries
 from queries import Prometheus, Sources, approvals, sources
 from queries.statistics import difference_of_shares, wilson
 
 ZONE = ZoneInfo("America/Mexico_City")
+PAGE = Path(__file__).resolve().parent.parent / "pages" / "approvals.py"
 TICK = timedelta(microseconds=1)
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -490,7 +495,7 @@ def test_contributions_add_up_to_the_change_of_the_whole_rate(ledger, now, then,
         return
     assert found["contribution"].sum() == pytest.approx(a / n - a0 / n0)
     assert found["share"].sum() == pytest.approx(1)
-    said = approvals.verdict(*frames)
+    said = approvals.verdict(*frames, 0.3)
     assert (said.approved, said.decided) == (a, n)
     assert said.change == pytest.approx(a / n - a0 / n0)
     assert (said.change_low, said.change_high) == difference_of_shares(a, n, a0, n0)
@@ -507,9 +512,10 @@ def test_the_ratio_of_amounts_is_principal_over_requested(ledger, scene):
         requested = money(part["amount"])
         expected = float(money(part["principal"]) / requested) if requested else None
         assert plain(one.ratio) == (expected if expected is None else pytest.approx(expected))
-    long = approvals.amounts_long(ledger.ask("approvals/by_tier", **scene.params), "tier")
-    assert money(long.loc[long["amount"] == "approved", "mxn"]) == money(found["principal"])
-    assert money(long.loc[long["amount"] == "requested", "mxn"]) == money(found["requested"])
+    parts = approvals.amounts_stacked(ledger.ask("approvals/by_tier", **scene.params), "tier")
+    approved = rows[rows["status"] == "approved"]
+    assert money(parts.loc[parts["part"] == "granted", "mxn"]) == money(approved["principal"])
+    assert money(parts["mxn"]) == money(approved["amount"])
 
 
 # By hand. -------------------------------------------------------------------------------------------------------------
@@ -534,7 +540,7 @@ def test_an_empty_ledger_gives_empty_answers_and_unknown_rates(ledger):
     assert approvals.cohorts(ledger.ask("approvals/cohorts", **FEBRUARY)).empty
     assert approvals.funnel(ledger.ask("approvals/steps", **FEBRUARY))["n"].tolist() == [0, 0, 0, 0]
     assert len(approvals.hours(ledger.ask("approvals/hours", **FEBRUARY))) == 168
-    assert approvals.verdict(days, None).level == "unknown"
+    assert approvals.verdict(days, None, 0.3).level == "unknown"
 
 
 def test_a_decision_on_the_last_moment_of_29_february_is_not_of_march(ledger):
@@ -562,7 +568,7 @@ def test_an_application_decided_the_next_day_never_makes_a_rate_over_one(ledger)
     found = approvals.approval_rate(ledger.ask("approvals/by_day", **{**FEBRUARY, "first": LEAP}))
     assert found["approval_rate"].tolist() == [1.0]
     shares = approvals.cohorts(ledger.ask("approvals/cohorts", **{**FEBRUARY, "first": LEAP}))
-    assert shares[["status", "share"]].to_numpy().tolist() == [["pending", 1.0]]
+    assert shares.loc[shares["n"] > 0, ["status", "share"]].to_numpy().tolist() == [["pending", 1.0]]
 
 
 def test_a_young_cohort_shows_what_is_pending_and_an_unknown_status_its_own_name(ledger):
@@ -576,9 +582,24 @@ def test_a_young_cohort_shows_what_is_pending_and_an_unknown_status_its_own_name
         ]
     )
     found = approvals.cohorts(ledger.ask("approvals/cohorts", **FEBRUARY))
-    assert found["status"].tolist() == ["approved", "withdrawn", "pending", "on hold"]
-    assert found["share"].tolist() == [0.25] * 4
-    assert approvals.statuses(found) == ["approved", "withdrawn", "pending", "on hold"]
+    assert found["status"].tolist() == ["approved", "withdrawn", "pending", "rejected", "on hold"]
+    assert found["share"].tolist() == [0.25, 0.25, 0.25, 0, 0.25]
+    assert approvals.statuses(found) == found["status"].tolist()
+
+
+def test_an_hour_with_a_handful_of_decisions_has_no_rate(ledger):
+    """Four of four would be the darkest cell of the week, by chance."""
+    day = midnight(LEAP)
+    late, early = day + 9 * HOUR, day + 8 * HOUR
+    ledger.fill(
+        [Application(late, status="approved", decided_at=late + HOUR) for _ in range(5)]
+        + [Application(early, status="approved", decided_at=late) for _ in range(4)]
+    )
+    found = approvals.hours(ledger.ask("approvals/hours", **FEBRUARY)).set_index(["weekday", "hour"])
+    assert found.loc[(4, 9), "approval_rate"] == 1
+    assert math.isnan(found.loc[(4, 8), "approval_rate"])
+    assert found.loc[(4, 8), "submitted"] == 4
+    assert found["submitted"].sum() == 9
 
 
 def test_an_application_that_is_scored_again_counts_its_first_score(ledger):
@@ -611,13 +632,13 @@ def test_a_rate_that_chance_explains_has_not_changed_and_one_row_proves_nothing(
     def counts(approved: int, decided: int) -> pd.DataFrame:
         return pd.DataFrame({"approved": [approved], "decided": [decided]})
 
-    assert approvals.verdict(counts(1, 1), None).level == "unclear"
-    assert approvals.verdict(counts(600, 1000), counts(590, 1000)).changed is False
-    assert approvals.verdict(counts(600, 1000), counts(500, 1000)).changed is True
-    assert approvals.verdict(counts(600, 1000), None).level == "above"
-    assert approvals.verdict(counts(100, 1000), None).level == "below"
-    assert approvals.verdict(counts(300, 1000), None).level == "unclear"
-    assert math.isnan(approvals.verdict(counts(300, 1000), counts(0, 0)).change)
+    assert approvals.verdict(counts(1, 1), None, 0.3).level == "unclear"
+    assert approvals.verdict(counts(600, 1000), counts(590, 1000), 0.3).changed is False
+    assert approvals.verdict(counts(600, 1000), counts(500, 1000), 0.3).changed is True
+    assert approvals.verdict(counts(600, 1000), None, 0.3).level == "above"
+    assert approvals.verdict(counts(100, 1000), None, 0.3).level == "below"
+    assert approvals.verdict(counts(300, 1000), None, 0.3).level == "unclear"
+    assert math.isnan(approvals.verdict(counts(300, 1000), counts(0, 0), 0.3).change)
 
 
 @pytest.mark.parametrize("band", [*range(0, 100, 10), -1])
@@ -676,3 +697,125 @@ def test_a_live_hour_without_decisions_has_no_rate_and_without_rejections_is_one
     assert math.isnan(found["approval_rate"].iloc[0])
     assert found["approval_rate"].iloc[1] == 1
     assert approvals.live_rate(frame[frame["outcome"] == "approved"])["approval_rate"].iloc[1] == 1
+
+
+# The page as it is drawn. ---------------------------------------------------------------------------------------------
+
+NOON = 12 * HOUR
+
+
+def drawn(**asked: str) -> AppTest:
+    components.set_default_language("en")
+    app = AppTest.from_file(str(PAGE), default_timeout=30)
+    for name, value in asked.items():
+        app.query_params[name] = value
+    return app.run()
+
+
+def words(app: AppTest) -> str:
+    return "\n".join(element.value for element in [*app.markdown, *app.caption, *app.title])
+
+
+@pytest.fixture
+def filled(ledger) -> date:
+    """Of 100 applications of three days ago 60 are decided, 40 of them approved; of 40 of the month before, 20."""
+    today = datetime.now(ZONE).date()
+    now, before = midnight(today - 3 * DAY) + NOON, midnight(today - 40 * DAY) + NOON
+    rows = [
+        Application(
+            now,
+            tier=tier,
+            status=status,
+            decided_at=now + HOUR if status in DECIDED else None,
+            reason="low_hase_score" if status == "rejected" else None,
+            scored_at=[now + timedelta(seconds=16)],
+            credits=[(Decimal("900.00"), now + DAY)] if status == "approved" else [],
+        )
+        for status, tier, count in (
+            ("approved", "A", 30),
+            ("approved", "B", 10),
+            ("rejected", "B", 20),
+            ("pending", "A", 30),
+            ("withdrawn", None, 10),
+        )
+        for _ in range(count)
+    ]
+    rows += [
+        Application(before, tier="B", status=status, decided_at=before + HOUR)
+        for status in ("approved", "rejected")
+        for _ in range(20)
+    ]
+    ledger.fill(rows)
+    return today
+
+
+def test_the_page_says_first_whether_approvals_are_fine_and_what_moved(filled):
+    app = drawn()
+    assert not app.exception
+    said = words(app)
+    assert "Fine: **66.7 %** approved, above the threshold of 30 %" in said
+    assert "40 of 60 decided" in said
+    assert re.search(r"\+16\.7 pp.*against 50\.0 %", said)
+    assert "no more than chance makes" in said
+
+
+def test_a_rate_below_the_threshold_is_told_with_who_made_it(ledger):
+    today = datetime.now(ZONE).date()
+    now, before = midnight(today - 3 * DAY) + NOON, midnight(today - 40 * DAY) + NOON
+
+    def batch(at: datetime, tier: str, approved: int, rejected: int) -> list[Application]:
+        statuses = ["approved"] * approved + ["rejected"] * rejected
+        return [Application(at, tier=tier, status=status, decided_at=at + HOUR) for status in statuses]
+
+    ledger.fill(
+        batch(now, "A", 40, 60) + batch(now, "B", 5, 195) + batch(before, "A", 40, 60) + batch(before, "B", 120, 80)
+    )
+    said = words(drawn())
+    assert "Too low: **15.0 %** approved, below the threshold of 30 %" in said
+    assert "**-38.3 pp** against 53.3 % in the compared period: more than chance makes. Most of it from tier B" in said
+
+
+def test_the_filters_of_the_link_are_those_of_every_panel(filled):
+    app = drawn(tiers="B")
+    assert not app.exception
+    assert "10 of 30 decided" in words(app)
+    app = drawn(period="custom", **{"from": str(filled - 2 * DAY), "to": str(filled)})
+    assert not app.exception
+    assert "Nothing was decided in this period." in words(app)
+    app = drawn(compare="none", band="70-79")
+    assert not app.exception
+    assert "40 of 60 decided" in words(app)
+    assert "Nothing is compared" in words(app)
+
+
+def test_without_prometheus_the_live_hour_is_one_quiet_line_and_nothing_else_is_missing(filled):
+    app = drawn()
+    said = words(app)
+    assert said.count("MIRADOR_PROMETHEUS_URL") == 1
+    assert "cannot be reached" not in said
+
+
+def test_an_empty_ledger_draws_a_page_without_an_error(ledger):
+    ledger.fill([])
+    app = drawn()
+    assert not app.exception
+    assert "Nothing was decided in this period." in words(app)
+    assert "No data for this choice" in words(app)
+
+
+def test_one_application_draws_the_page(ledger):
+    at = midnight(datetime.now(ZONE).date() - DAY)
+    ledger.fill([Application(at, tier=None, score=None, status="approved", decided_at=at + TICK)])
+    app = drawn()
+    assert not app.exception
+    assert "Near the threshold of 30 %: **100.0 %** approved, too few decisions to tell." in words(app)
+
+
+def test_a_dead_ledger_leaves_the_page_standing():
+    queries.connect(Sources(ledger_url="postgresql://nobody@127.0.0.1:9/none", connect_timeout=1))
+    try:
+        app = drawn()
+    finally:
+        queries.disconnect()
+    assert not app.exception
+    assert "The ledger cannot be reached." in words(app)
