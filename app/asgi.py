@@ -44,7 +44,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 import components
 import queries
-from app import telemetry
+from app import rollups, telemetry
 from app.auth import login_required
 from app.board import Board, as_json, read_numbers, today, warm
 from app.download import rows_download
@@ -119,12 +119,27 @@ def _probe_source(name: str) -> dict[str, Any]:
         report: dict[str, Any] = {"state": "ok", "latency_seconds": round(latency, 4)}
     except queries.SourceError as error:
         report = {"state": "not_configured" if error.kind == "not_configured" else "down", "error": error.sentence}
+    if name == "ledger" and report["state"] == "ok":
+        report["rollups"] = _rollups()
     if name != "alertmanager" and report["state"] != "not_configured":
         with suppress(queries.SourceError, KeyError):
             success = queries.source_states()[name].last_success
             if success:
                 report["age_seconds"] = round((datetime.now(UTC) - success).total_seconds(), 1)
     return report
+
+
+def _rollups() -> dict[str, Any]:
+    try:
+        states = queries.rollup_states()
+    except queries.SourceError as error:
+        return {"mode": "unknown", "reason": error.sentence}
+    told: dict[str, Any] = {"mode": states.mode}
+    if reason := rollups.why_rows(states):
+        told["reason"] = reason
+    if states.refreshed_at:
+        told["age_seconds"] = round((datetime.now(UTC) - states.refreshed_at).total_seconds(), 1)
+    return told
 
 
 def _ask_alertmanager() -> float:
@@ -292,12 +307,14 @@ async def lifespan(_app: st.App) -> AsyncIterator[dict[str, Any]]:
     if _settings.state_url is not None:
         state = (_settings.state_url.get_secret_value(), telemetry.log, ended)
         threading.Thread(target=migrate_soon, args=state, name="mirador-migrate", daemon=True).start()
+    rollups.start(_settings)
     named = {"the ledger": _settings.ledger_url, "Prometheus": _settings.prometheus_url}
     telemetry.log.info("up, with %s", " and ".join(name for name, url in named.items() if url) or "no source")
     try:
         yield {}
     finally:
         ended.set()
+        rollups.stop()
         queries.disconnect()
         telemetry.log.info("ended")
 

@@ -1,4 +1,4 @@
-"""`python -m app serve | query | doctor`: the dashboard, its numbers and its sources, from a shell.
+"""`python -m app serve | query | rollup | doctor`: the dashboard, its numbers and its sources, from a shell.
 
 Data goes to stdout, sentences to stderr. Exit codes: 0 done, 1 a source failed or something needed is missing, 2 the
 command or the configuration is wrong.
@@ -15,7 +15,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, NoReturn
@@ -23,7 +24,7 @@ from typing import Any, NoReturn
 import pandas as pd
 
 import queries
-from app.settings import Settings, SettingsError, connect, load_settings, unknown_names
+from app.settings import Settings, SettingsError, connect, load_settings, rollup_url, unknown_names
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m app", description="Mirador from a shell.")
-    commands = parser.add_subparsers(required=True, metavar="serve | query | doctor")
+    commands = parser.add_subparsers(required=True, metavar="serve | query | rollup | doctor")
     serve = commands.add_parser("serve", help="start the dashboard on your own systems (MIRADOR_* variables)")
     serve.set_defaults(run=_serve)
     query = commands.add_parser("query", help="print the answer of one named query")
@@ -66,6 +67,10 @@ def _parser() -> argparse.ArgumentParser:
     query.set_defaults(run=_query)
     migrate = commands.add_parser("migrate", help="make or renew the tables of Mirador's own database")
     migrate.set_defaults(run=_migrate)
+    rollup = commands.add_parser("rollup", help="bring the daily tables of the ledger up to now")
+    rollup.add_argument("--full", action="store_true", help="build all of them anew")
+    rollup.add_argument("--check", action="store_true", help="compare each table with the rows and list differences")
+    rollup.set_defaults(run=_rollup)
     doctor = commands.add_parser("doctor", help="check every source and say what is missing")
     doctor.set_defaults(run=_doctor)
     return parser
@@ -302,6 +307,54 @@ def _migrate(_options: argparse.Namespace, settings: Settings) -> int:
     taken = migrate(settings.state_url.get_secret_value())
     print(f"Migrated: {', '.join(taken)}." if taken else "Nothing to do: the state database is up to date.")
     return 0
+
+
+# --- rollup -----------------------------------------------------------------------------------------------------------
+
+# A refresh of another process that takes longer than this is left alone.
+WAIT_SECONDS = 120.0
+
+
+def _rollup(options: argparse.Namespace, settings: Settings) -> int:
+    from queries.rollup_refresh import differences, refresh
+
+    url = rollup_url(settings)
+    if url is None:
+        return _failed("No ledger is configured: set MIRADOR_LEDGER_URL.", 2)
+    with _progress() as tell:
+        report = refresh(url, settings.timezone, full=options.full, wait=WAIT_SECONDS, progress=tell)
+    did = f"{len(report.built)} built, " if report.built else ""
+    did += f"{report.days:,} days and {report.credits:,} credits worked out in {report.seconds:.1f} s"
+    print(f"The daily tables are up to date: {did}.", file=sys.stderr)
+    if report.repaired:
+        print(f"Rows had been deleted or moved; mended: {', '.join(report.repaired)}.", file=sys.stderr)
+    if not options.check:
+        return 0
+    found = differences(url, settings.timezone, wait=WAIT_SECONDS)
+    for one in found:
+        first = ", ".join(f"{name} {value}" for name, value in one.first.items() if name != "side")
+        print(f"{one.name}: {one.missing:,} rows missing, {one.surplus:,} too many; the first: {first}")
+    if found:
+        return _failed("The tables differ from the rows: python -m app rollup --full builds them anew.", 1)
+    print("Every table equals its definition over the rows.", file=sys.stderr)
+    return 0
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int, str], None]]:
+    """A bar on stderr where there is a terminal; gives what is to be told (done, total, words)."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("Looking for changes", total=None)
+
+        def tell(done: int, total: int, words: str) -> None:
+            progress.update(task, completed=done, total=total, description=words.capitalize())
+
+        yield tell
 
 
 # --- doctor -----------------------------------------------------------------------------------------------------------

@@ -104,6 +104,14 @@ class Settings(BaseSettings):
     )
     prometheus_ca_file: Path | None = Field(default=None, description="File with the certificate authority to trust.")
     alertmanager_url: str | None = Field(default=None, description="Base URL of Alertmanager.")
+    rollup_url: SecretStr | None = Field(
+        default=None,
+        description="The ledger as a role that may write its schema rollup, where the daily tables are kept; "
+        "by default MIRADOR_LEDGER_URL.",
+    )
+    rollup_interval: float = Field(
+        default=60.0, description="How often the dashboard refreshes the daily tables, in seconds; 0: never."
+    )
     state_url: SecretStr | None = Field(default=None, description="PostgreSQL where Mirador may keep its own state.")
     timezone: str = Field(default="America/Mexico_City", description="Zone whose days are business days.")
     language: Literal["auto", "es", "en"] = Field(default="auto", description="auto: what the browser asks for.")
@@ -152,7 +160,7 @@ class Settings(BaseSettings):
             raise ValueError("must be a port between 1 and 65535")
         return int(value)
 
-    @field_validator("ledger_url", "state_url", mode="before")
+    @field_validator("ledger_url", "rollup_url", "state_url", mode="before")
     @classmethod
     def _check_postgres(cls, value: Any) -> str:
         return _postgres_url(value)
@@ -203,6 +211,17 @@ class Settings(BaseSettings):
             raise ValueError("must be seconds between 1 and 600")
         return seconds
 
+    @field_validator("rollup_interval", mode="before")
+    @classmethod
+    def _check_interval(cls, value: Any) -> float:
+        try:
+            seconds = float(value)
+        except (TypeError, ValueError):
+            seconds = -1.0
+        if seconds != 0 and not 5 <= seconds <= 86_400:
+            raise ValueError("must be seconds between 5 and 86400, or 0 for never")
+        return seconds
+
     @field_validator("roles", mode="before")
     @classmethod
     def _check_roles(cls, value: Any) -> dict[str, str]:
@@ -243,7 +262,7 @@ class Settings(BaseSettings):
             *self.prometheus_headers.values(),
         ]
         texts = [secret.get_secret_value() for secret in found if secret]
-        for address in (self.ledger_url, self.state_url):
+        for address in (self.ledger_url, self.rollup_url, self.state_url):
             if address:
                 texts += [address.get_secret_value(), *_passwords(address.get_secret_value())]
         # A text this short is no secret, and taking it out would tear words apart.
@@ -402,6 +421,12 @@ def sources_of(settings: Settings) -> queries.Sources:
         query_timeout=settings.query_timeout,
         fresh_for=2 * settings.refresh,
     )
+
+
+def rollup_url(settings: Settings) -> str | None:
+    """Where the daily tables are written; None without a ledger."""
+    url = settings.rollup_url or settings.ledger_url
+    return url.get_secret_value() if url else None
 
 
 def connect(settings: Settings, while_waiting: Callable[[], None] | None = None) -> None:

@@ -18,6 +18,7 @@ import streamlit as st
 
 import components
 import queries
+from app import rollups
 from app.auth import login_required, providers, viewer
 from app.download import LedgerRows
 from app.settings import connect, settings
@@ -95,6 +96,22 @@ def data_state() -> None:
             seconds = (datetime.now(UTC) - state.last_success).total_seconds()
             said = _("answered {age} ago").format(age=components.age(seconds))
         st.caption(f"{name}: {said}")
+    _rollups_line()
+
+
+def _rollups_line() -> None:
+    """How old the daily tables are, or why pages count from rows."""
+    try:
+        states = queries.rollup_states()
+    except queries.SourceError:
+        # The line of the ledger says it.
+        return
+    reason = rollups.why_rows(states)
+    if reason is not None:
+        st.caption(_("Pages count from rows: {reason}").format(reason=_(reason)))
+    elif states.refreshed_at is not None:
+        seconds = (datetime.now(UTC) - states.refreshed_at).total_seconds()
+        st.caption(_("Daily tables: {age} old").format(age=components.age(seconds)))
 
 
 configuration = settings()

@@ -19,6 +19,8 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from components.i18n import _, age, clock, when
 
+# Daily tables that are older than this when they are read are told loudly: something keeps them from being refreshed.
+ROLLUPS_LATE = 600.0
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 Failure = Callable[[str, BaseException], None]
@@ -136,6 +138,12 @@ def age_line(answer: Any) -> tuple[str, bool]:
         last = _("Last good data, {age} old").format(age=age(seconds))
         return f":material/history: {last}: {_(answer.error)}", True
     words = _("{clock}, {age} ago").format(clock=clock(answer.as_of), age=age(seconds))
+    rollups = getattr(answer, "rollups", None)
+    if rollups is not None:
+        words = f"{words} · {_('daily tables of {clock}').format(clock=clock(rollups))}"
+        late = (answer.as_of - rollups).total_seconds()
+        if late > ROLLUPS_LATE:
+            return f":material/history: {words}: {_('{age} old').format(age=age(late))}", True
     if answer.stale:
         # A newer answer is on its way and comes with the next drawing: told, not shouted.
         words = f":material/sync: {words}"

@@ -175,10 +175,11 @@ create table if not exists rollup.work (
     primary key (name, key)
 );
 """
+# Ids are of the type that the ledger gives them.
 _BOOK_COLUMNS = """
-    credit_id      text,
+    credit_id      {credit_id},
     present        boolean,
-    application_id text,
+    application_id {application_id},
     tier           text,
     principal      numeric,
     approved_day   date,
@@ -219,7 +220,7 @@ select
     c.principal,
     (c.approved_at at time zone :timezone)::date,
     (c.disbursed_at at time zone :timezone)::date,
-    a.hase_score,
+    a.hase_score::smallint,
     scored.model_version,
     i.dues,
     i.paids,
@@ -227,7 +228,7 @@ select
     i.paid_amounts,
     i.sequences,
     1
-from (select unnest(cast(:credits as text[])) as key) as w
+from (select unnest(cast(:credits as %(credit_id)s[])) as key) as w
 left join bi.credits c on c.credit_id = w.key
 left join bi.applications a on a.application_id = c.application_id
 left join lateral (
@@ -243,7 +244,7 @@ left join lateral (
         array_agg((o.paid_at at time zone :timezone)::date order by o.due_date, o.installment_id) as paids,
         array_agg(o.amount_due order by o.due_date, o.installment_id) as amounts,
         array_agg(o.amount_paid order by o.due_date, o.installment_id) as paid_amounts,
-        array_agg(o.sequence order by o.due_date, o.installment_id) as sequences
+        array_agg(o.sequence::smallint order by o.due_date, o.installment_id) as sequences
     from bi.installments o
     where o.credit_id = w.key
 ) as i on true
@@ -252,7 +253,7 @@ where c.credit_id is not null or i.dues is not null
 
 _COMPARE = (
     "insert into rollup.fresh (%(names)s, side) select %(names)s, -1 from rollup.book"
-    " where credit_id = any(cast(:credits as text[]))",
+    " where credit_id = any(cast(:credits as %(credit_id)s[]))",
     # What has not changed needs nothing.
     """
     delete from rollup.fresh f
@@ -438,7 +439,7 @@ class _Writer:
         with self.step():
             if set(old) & set(BY_CREDIT):
                 old += [name for name in BY_CREDIT if name not in old]
-                self.run(_BOOK_SCHEMA)
+                self.run(_BOOK_SCHEMA.format(**self._id_types()))
             for name in old:
                 self.run(_table(name))
             self.run("delete from rollup.work where name = any(:names)", names=[*old, _BOOK])
@@ -454,6 +455,15 @@ class _Writer:
                 self.run(sql.SQL("drop table if exists rollup.{}").format(sql.Identifier(gone)).as_string())
                 self.run("delete from rollup.state where name = :name", name=gone)
         return old
+
+    def _id_types(self) -> dict[str, str]:
+        """The types of the ids in the relation of credits."""
+        return dict(
+            self.run(
+                "select attname, format_type(atttypid, atttypmod) from pg_attribute"
+                " where attrelid = 'bi.credits'::regclass and attname in ('credit_id', 'application_id')"
+            ).fetchall()
+        )
 
     # --- what has changed ---
 
@@ -536,7 +546,11 @@ class _Writer:
 
     def _work_credits(self, credits: list[str]) -> None:
         names = ", ".join(_BOOK_NAMES)
-        spelled = {"names": names, **{one: ", ".join(f"{one}.{name}" for name in _BOOK_NAMES) for one in "no"}}
+        spelled = {
+            "names": names,
+            **self._id_types(),
+            **{one: ", ".join(f"{one}.{name}" for name in _BOOK_NAMES) for one in "no"},
+        }
         with self.step():
             self.run("delete from rollup.work where name = 'book' and key = any(:credits)", credits=credits)
             self.run("truncate rollup.fresh")
@@ -819,6 +833,9 @@ def _silent(_done: int, _total: int, _words: str) -> None:
 @contextlib.contextmanager
 def _writing(url: str, zone: ZoneInfo, wait: float, stop: threading.Event | None) -> Iterator[_Writer]:
     writer = _Writer(url, zone, stop)
+    ended = threading.Event()
+    if stop is not None:
+        threading.Thread(target=_cancel, args=(writer.connection, stop, ended), daemon=True).start()
     try:
         writer.lock(wait)
         writer.prepare()
@@ -826,8 +843,18 @@ def _writing(url: str, zone: ZoneInfo, wait: float, stop: threading.Event | None
     except psycopg.Error as error:
         _raise(error)
     finally:
+        ended.set()
         with contextlib.suppress(psycopg.Error):
             writer.connection.close()
+
+
+def _cancel(connection: psycopg.Connection[Any], stop: threading.Event, ended: threading.Event) -> None:
+    """End the running statement when it is time to stop: the server would work on for nobody, and hold the lock."""
+    while not ended.wait(0.2):
+        if stop.is_set():
+            with contextlib.suppress(psycopg.Error):
+                connection.cancel_safe(timeout=2)
+            return
 
 
 def refresh(
