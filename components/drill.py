@@ -236,7 +236,9 @@ def label_of(drill: Drill, params: Mapping[str, Any], known: RowList) -> str:
             parts.append(_period(_day(params[name]), _day(params[name])))
     for name in drill.by:
         value = params[name]
-        if name not in days and name not in {"score_to", "hours_to"}:
+        if name == "score_from" and params.get("score_to") not in {None, value}:
+            parts.append(f"HASE {value}–{params['score_to']}")
+        elif name not in days and name not in {"score_to", "hours_to"}:
             parts += [_named(name, one) for one in (value if isinstance(value, list) else [value])]
     return ", ".join([_(drill.title or known.title), *dict.fromkeys(part for part in parts if part)])
 

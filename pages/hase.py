@@ -530,8 +530,8 @@ with curves:
             height=270,
             drill=Drill(
                 "rows/outcomes",
-                shared(**outcome_days, score_from=0),
-                by={"score_to": "score", "state": "state"},
+                shared(**outcome_days),
+                by={"score_from": "score_from", "score_to": "score", "state": "state"},
                 count="credits",
             ),
         )

@@ -413,14 +413,15 @@ def last_separation(months: pd.DataFrame) -> pd.Series[Any] | None:
 
 
 def cumulative_curves(outcomes: pd.DataFrame) -> pd.DataFrame:
-    """Bad and good credits with at most each score, a row for each: score, state, credits, share; empty when a side is.
+    """Bad and good credits with at most each score, a row for each: score, state, credits, share, score_from; empty when a
+    side is.
 
-    Only scores from the lowest to the highest that occur; `share` is of all credits of the state.
+    Only scores from the lowest to the highest that occur; `share` is of all credits of the state; `score_from` is 0.
     """
     bad, good = _of_state(outcomes, "bad"), _of_state(outcomes, "good")
     occurring = np.flatnonzero(bad + good)
     if not bad.sum() or not good.sum():
-        return pd.DataFrame(columns=["score", "state", "credits", "share"])
+        return pd.DataFrame(columns=["score", "state", "credits", "share", "score_from"])
     span = np.arange(occurring[0], occurring[-1] + 1)
     return pd.concat(
         [
@@ -430,6 +431,7 @@ def cumulative_curves(outcomes: pd.DataFrame) -> pd.DataFrame:
                     "state": state,
                     "credits": np.cumsum(counts)[span].astype(int),
                     "share": np.cumsum(counts)[span] / counts.sum(),
+                    "score_from": 0,
                 }
             )
             for state, counts in (("bad", bad), ("good", good))
