@@ -23,11 +23,13 @@ from sqlalchemy.engine import make_url
 
 import queries
 from app.settings import Settings, unknown_names
+from queries.rollups import NOT_BUILT, NOT_READABLE, STATES, states_of
 
 Level = Literal["ok", "warn", "missing"]
 CHECK_SECONDS = 4.0
 SOURCE_SECONDS = 25.0
 NULL_SAMPLE = 200_000
+ROLLUPS_LATE = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,7 @@ def _examine_ledger(settings: Settings) -> Iterator[Finding]:
     if version < 13:
         yield Finding("warn", "ledger", f"PostgreSQL {version} is older than what Mirador is tested with (13 and up).")
     try:
-        for check in (_check_clock, _check_role, _check_relations, _check_freshness):
+        for check in (_check_clock, _check_role, _check_relations, _check_freshness, _check_rollups):
             yield from check(ledger)
     finally:
         ledger.connection.close()
@@ -345,6 +347,23 @@ def _check_freshness(ledger: _Ledger) -> Iterator[Finding]:
         yield Finding("warn", "freshness", f"The latest change is {_span(age)} old (bi.{relation}): does the copy run?")
     else:
         yield Finding("ok", "freshness", f"The latest change is {_span(max(age, timedelta(0)))} old (bi.{relation}).")
+
+
+def _check_rollups(ledger: _Ledger) -> Iterator[Finding]:
+    try:
+        states = states_of(ledger.rows(STATES), ledger.zone)
+    except psycopg.errors.InsufficientPrivilege:
+        yield Finding("warn", "rollups", f"{NOT_READABLE} Pages count from rows.")
+        return
+    except psycopg.errors.UndefinedTable:
+        yield Finding("warn", "rollups", f"{NOT_BUILT} Pages count from rows until then.")
+        return
+    if states.refreshed_at is None or states.mode == "rows":
+        yield Finding("warn", "rollups", f"{states.sentence or NOT_BUILT} Pages count from rows.")
+        return
+    age = datetime.now(UTC) - states.refreshed_at
+    level: Level = "warn" if age > ROLLUPS_LATE else "ok"
+    yield Finding(level, "rollups", f"{len(states.tables)} daily tables, refreshed {_span(age)} ago.")
 
 
 def _span(age: timedelta) -> str:
