@@ -31,6 +31,7 @@ from components.i18n import (
 from components.kpi import Card, kpi_card, kpi_row
 from components.panel import panel
 from components.scales import band_names, dpd_names
+from components.timeline import id_search, timeline
 
 __all__ = [
     "Card",
@@ -54,6 +55,7 @@ __all__ = [
     "funnel",
     "heatmap",
     "histogram",
+    "id_search",
     "kpi_card",
     "kpi_row",
     "language",
@@ -76,5 +78,6 @@ __all__ = [
     "short_money",
     "step",
     "stop_if_left",
+    "timeline",
     "when",
 ]
