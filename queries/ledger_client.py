@@ -157,10 +157,9 @@ class LedgerClient:
             with self._streams.connect() as connection:
                 with self._watched(connection, STREAM_STEP):
                     connection.exec_driver_sql(_FOR_A_STREAM)
-                    # yield_per takes a cursor of the server and reads it in such steps.
                     parts = connection.execute(
-                        text(query.text), bound, execution_options={"yield_per": chunk}
-                    ).partitions()
+                        text(query.text), bound, execution_options={"stream_results": True, "max_row_buffer": chunk}
+                    ).partitions(chunk)
                 while not self._closed:
                     if time.monotonic() > until:
                         raise SourceError(

@@ -63,9 +63,9 @@ left join lateral (
         and (i.paid_at is null or i.paid_at >= (cast(:as_of_before as date) + 1)::timestamp at time zone :timezone)
 ) as earlier on true
 -- A credit without a single installment owes nothing and is not in the portfolio.
-cross join lateral (
-    select case when exists (select from bi.installments i where i.credit_id = c.credit_id) then 7 end as bucket
-) as paid_off
+left join lateral (
+    select 7 as bucket from bi.installments i where i.credit_id = c.credit_id limit 1
+) as paid_off on true
 cross join lateral (
     select case
         when c.disbursed_at is null or c.disbursed_at >= (looked.day + 1)::timestamp at time zone :timezone then -1

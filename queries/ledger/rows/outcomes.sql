@@ -47,7 +47,7 @@ select
 from (
     select
         c.*,
-        a.hase_score as score,
+        application.score,
         first_score.model_version,
         greatest(worst.days, 0) as worst_days_late,
         case
@@ -58,7 +58,10 @@ from (
         end as state
     from bi.credits c
     cross join (select coalesce(cast(:as_of as date), (now() at time zone :timezone)::date) as day) as as_of
-    left join bi.applications a on a.application_id = c.application_id
+    -- One by one, by their key: the list is looked at from its first rows on.
+    left join lateral (
+        select a.hase_score as score from bi.applications a where a.application_id = c.application_id limit 1
+    ) as application on true
     left join lateral (
         select s.model_version
         from bi.hase_scores s
