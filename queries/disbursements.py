@@ -24,7 +24,7 @@ from queries.calendar import is_holiday, normal_days
 Measure = Literal["credits", "amount"]
 Grain = Literal["day", "week", "month"]
 SLO_HOURS = 48
-SLO_SHARE = 0.05
+MOST_HOURS = 120
 LOOKBACK_DAYS = 730
 NORMAL_DAYS = 8
 LEAST_NORMAL_DAYS = 4
@@ -407,7 +407,7 @@ def still_waiting(curve: pd.DataFrame, hours: int = SLO_HOURS) -> tuple[float, f
     return float(known["survival"]), float(known["low"]), float(known["high"])
 
 
-def staircase(curve: pd.DataFrame, most: int = 120) -> pd.DataFrame:
+def staircase(curve: pd.DataFrame, most: int = MOST_HOURS) -> pd.DataFrame:
     """A `kaplan_meier` curve as it is drawn: up to hour `most`, a row where it steps, and its beginning and end.
 
     Columns as `kaplan_meier`.
@@ -423,7 +423,7 @@ def staircase(curve: pd.DataFrame, most: int = 120) -> pd.DataFrame:
     return steps
 
 
-def by_hours(times: pd.DataFrame, width: int = 4, most: int = 120) -> pd.DataFrame:
+def by_hours(times: pd.DataFrame, width: int = 4, most: int = MOST_HOURS) -> pd.DataFrame:
     """Credits disbursed by hours since approval, in bins of `width`; the last bin holds all that took more than `most`.
 
     Columns: start and end (edges in hours, float64), hours_from and hours_to (whole hours, rounded up, both included;

@@ -8,7 +8,7 @@
 -- column: tier text -- Sinosure tier; empty for none
 -- column: amount numeric [MXN] -- its principal
 -- column: approved_at timestamptz -- when it was approved
--- column: waiting double [s] -- how long it has waited
+-- column: waiting double [h] -- how long it has waited
 -- column: over_48h boolean -- whether that is more than 48 hours
 -- column: disbursement_status text -- what the core says of its disbursement
 -- column: error_code text -- code of the last failed call to NEON
@@ -34,7 +34,7 @@ select
     queue.tier,
     queue.principal as amount,
     queue.approved_at,
-    greatest(extract(epoch from moment.as_of - queue.approved_at), 0) as waiting,
+    extract(epoch from moment.as_of - queue.approved_at) / 3600 as waiting,
     queue.approved_at < moment.as_of - interval '48 hours' as over_48h,
     queue.disbursement_status,
     coalesce(failed.error_code, failed.status) as error_code,
