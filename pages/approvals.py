@@ -22,13 +22,16 @@ from components import (
     filter_bar,
     funnel,
     heatmap,
+    kpi_row,
     language,
     line,
+    money,
     number,
     panel,
     pareto,
     percent,
     points,
+    short_money,
 )
 from queries import approvals
 
@@ -72,6 +75,11 @@ def events() -> pd.DataFrame | None:
     return queries.events(filters.first, filters.last) if filters.events else None
 
 
+def known(frame: pd.DataFrame, count: str) -> pd.DataFrame:
+    """The frame, or none of its rows when they count nothing: the panel then says that there is no data."""
+    return frame if frame[count].sum() else frame.iloc[:0]
+
+
 def decisions(**more: Any) -> Drill:
     """A click that opens decisions of the period."""
     by, count = more.pop("by"), more.pop("count", "decided")
@@ -103,7 +111,7 @@ def words() -> dict[Any, str]:
         "kyc_failed": _("Identity not verified"),
         "vehicle_not_eligible": _("Vehicle not eligible"),
         "granted": _("Granted"),
-        "not_granted": _("Asked for and not granted"),
+        "not_granted": _("Not granted"),
         "p50": _("Half of them (p50)"),
         "p90": _("Nine of ten (p90)"),
     }
@@ -180,6 +188,72 @@ def leaders() -> list[str]:
     return found
 
 
+def than(value: float, before: float) -> str | None:
+    """The change from the compared period in per cent, or None when there is none to tell."""
+    if pd.isna(value) or pd.isna(before) or not before:
+        return None
+    share = round((value - before) / before, 3) + 0.0
+    return f"{'+' if share > 0 else ''}{percent(share, 1)}" if share else None
+
+
+def numbers(
+    said: approvals.Verdict, now: pd.DataFrame, then: pd.DataFrame | None
+) -> list[tuple[str, str, str | None, str, str]]:
+    """The numbers on top: label, value, change from the compared period, which change is good, and what is meant."""
+    other = filters.other
+    counts = [float(asked("cohorts", chosen)["n"].sum()) for chosen in (filters, other) if chosen]
+    granted = [float(sum(frame["principal"])) for frame in (now, then) if frame is not None]
+    waiting = [float(asked("pending", chosen)["pending"].iloc[0]) for chosen in (filters, other) if chosen]
+    medians = [approvals.median_seconds(asked("decision_times", chosen)) for chosen in (filters, other) if chosen]
+    low, about, high = medians[0]
+    rate = None if pd.isna(said.change) or not round(said.change, 3) else signed(said.change * 100)
+
+    def change(values: list[float]) -> str | None:
+        return than(values[0], values[1]) if len(values) > 1 else None
+
+    return [
+        (
+            _("Applications"),
+            number(counts[0]),
+            change(counts),
+            "normal",
+            _("Applications submitted in the period."),
+        ),
+        (
+            _("Approval rate"),
+            percent(said.rate),
+            rate,
+            "normal" if said.changed else "off",
+            kpi.definition.in_language(language()),
+        ),
+        (
+            _("Principal approved"),
+            short_money(granted[0]),
+            change(granted),
+            "normal",
+            _("Principal of the credits of the applications approved in the period: {amount}.").format(
+                amount=money(granted[0])
+            ),
+        ),
+        (
+            _("Pending now") if filters.unfinished else _("Pending at the end"),
+            number(waiting[0]),
+            change(waiting),
+            "inverse",
+            _("Applications submitted and not decided at the end of the period, whenever they were submitted."),
+        ),
+        (
+            _("Time to decision"),
+            duration(about) if pd.isna(about) else f"≈ {duration(about)}",
+            change([median[1] for median in medians]),
+            "inverse",
+            _("Median from submission to decision, of those decided in the period: {low} to {high}.").format(
+                low=duration(low), high=duration(high)
+            ),
+        ),
+    ]
+
+
 def last_hour(frame: pd.DataFrame) -> str:
     """The newest moment of the live hour, in a sentence."""
     if frame.empty:
@@ -192,12 +266,14 @@ def last_hour(frame: pd.DataFrame) -> str:
     return f"{sentence}: **{percent(last['approval_rate'])}**"
 
 
-def since_before(step: pd.Series) -> str:
-    """The median time since the step before, as the funnel says it."""
-    if pd.isna(step["about"]):
+def since_before(about: float, low: float, high: float) -> str:
+    """The median time since the step before with its bounds, as the funnel says it: ≈ 9.5 h (9.1–9.9)."""
+    if pd.isna(about):
         return ""
-    bounds = f"{duration(step['low'])}–{duration(step['high'])}"
-    return _("about {time} ({bounds})").format(time=duration(step["about"]), bounds=bounds)
+    least, most = duration(low), duration(high)
+    if least.split()[-1] == most.split()[-1]:
+        least, most = least.split()[0], most.split()[0]
+    return f"≈ {duration(about)} ({least}–{most})"
 
 
 # --- the page -----------------------------------------------------------------------------------------------------
@@ -215,14 +291,14 @@ filters = filter_bar(
     tiers=tiers_known(),
     segment=("band", _("HASE bands"), approvals.BANDS),
 )
-st.caption(filters.caption())
+st.caption(f"{filters.caption()} · {_('today is not over')}" if filters.unfinished else filters.caption())
 
 grains = {"auto": _("Auto"), "day": _("Day"), "week": _("Week"), "month": _("Month")}
 
 
 @panel(
     _("Are approvals fine?"),
-    height=64,
+    height=150,
     help=_(
         "The approval rate of the period against its threshold and against the compared period. Intervals are 95 %: "
         "Wilson's for a rate, Newcombe's for a difference. What a tier or band adds to the change is its own rate's "
@@ -234,6 +310,9 @@ def are_approvals_fine() -> Figure:
     said = approvals.verdict(now, then, threshold)
     st.markdown(judgement(said))
     st.markdown(movement(said, leaders() if said.changed else []))
+    with kpi_row(5):
+        for label, value, change, sense, meaning in numbers(said, now, then):
+            st.metric(label, value, change, delta_color=sense, help=meaning)  # type: ignore[arg-type]
     return Figure(None, now, drawn=True)
 
 
@@ -254,7 +333,7 @@ with over_time:
     def approval_rate() -> Figure:
         then = compared("by_day")
         return line(
-            approvals.approval_rate(binned(asked("by_day"))),
+            known(approvals.approval_rate(binned(asked("by_day"))), "decided"),
             x="day",
             y="approval_rate",
             low="low",
@@ -294,7 +373,7 @@ with live:
             title=_("The hour before, live"),
             target=target,
             zero=True,
-            height=220,
+            height=236,
         )
 
 
@@ -412,9 +491,9 @@ with way:
         ),
     )
     def from_submission_to_disbursement() -> Figure:
-        frame = approvals.funnel(asked("steps"))
+        frame = known(approvals.funnel(asked("steps")), "n")
         return funnel(
-            frame.assign(note=frame.apply(since_before, axis=1)),
+            frame.assign(note=[since_before(one.about, one.low, one.high) for one in frame.itertuples()]),
             x="step",
             y="n",
             unit="count",
@@ -429,7 +508,7 @@ with way:
 with cohort:
 
     @panel(
-        _("What became of the applications, by day of submission"),
+        _("Outcome by day of submission"),
         height=260,
         help=_(
             "Of the applications submitted on a day, the share that is approved, rejected or withdrawn by now, and the "
@@ -458,7 +537,7 @@ with times:
 
     @panel(
         _("Time to decision"),
-        height=260,
+        height=300,
         help=_(
             "From submission to decision, of the applications decided on the day. Read from classes that are 9 % wide: "
             "the value lies within the band for certain."
@@ -466,13 +545,14 @@ with times:
     )
     def time_to_decision() -> Figure:
         return line(
-            approvals.decision_times(asked("decision_times"), grain, filters.first, filters.last),
+            known(approvals.decision_times(asked("decision_times"), grain, filters.first, filters.last), "decisions"),
             x="day",
             y="seconds",
             low="low",
             high="high",
             unit="seconds",
             title=_("Time to decision, about"),
+            height=300,
             color="quantile",
             order=("p50", "p90"),
             names=words(),
@@ -487,7 +567,7 @@ with hours:
 
     @panel(
         _("By hour and weekday of submission"),
-        height=260,
+        height=300,
         help=_(
             "Applications by the hour and weekday of their submission, or the share approved of those that are "
             "approved or rejected by now. A share of fewer than five is left blank."
@@ -497,8 +577,9 @@ with hours:
         shown = {"submitted": _("Applications"), "rate": _("Approval rate")}
         value = choice_filter(_("Shown"), tuple(shown), shown, key="hours")
         rate = value == "rate"
+        frame = known(approvals.hours(asked("hours")), "submitted")
         return heatmap(
-            approvals.hours(asked("hours")),
+            frame.assign(note=[f"{one.approved} / {one.decided}" for one in frame.itertuples()]),
             x="hour",
             y="weekday",
             value="approval_rate" if rate else "submitted",
@@ -507,7 +588,9 @@ with hours:
             x_order=list(range(24)),
             y_names=weekdays(),
             x_title=_("Hour"),
-            height=212,
+            note="note" if rate else None,
+            note_title=_("Approved of decided"),
+            height=252,
             drill=applications(
                 by={"hour": "hour", "weekday": "weekday"},
                 **({"statuses": DECIDED, "count": "decided"} if rate else {"count": "submitted"}),
@@ -522,7 +605,7 @@ with hours:
 )
 def amounts() -> Figure:
     frame = approvals.amounts_stacked(asked("by_tier"), "tier")
-    ratios = {one.tier: f"{one.tier or _('(none)')} · {percent(one.ratio)}" for one in frame.itertuples(index=False)}
+    ratios = {one.tier: f"{one.tier or _('(none)')} · {percent(one.ratio, 0)}" for one in frame.itertuples(index=False)}
     return bar(
         frame,
         x="tier",
