@@ -38,6 +38,7 @@ def rooms() -> dict[str, list[tuple[str, str, str]]]:
             ("hase", _("HASE scores"), "speed"),
             ("credit", _("Credit"), "receipt_long"),
             ("conductor", _("Driver"), "badge"),
+            ("events", _("Events"), "event_note"),
             ("explore", _("Explore"), "query_stats"),
         ],
         _("Engineers"): [
