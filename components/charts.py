@@ -98,18 +98,18 @@ def _is_empty(data: pd.DataFrame, *columns: str) -> bool:
     return data.empty or bool(data[list(columns)].isna().all(axis=None))
 
 
-def _legend(title: str | None = None, **options: Any) -> alt.Legend:
+def _legend(names: Sequence[str] = ()) -> alt.Legend:
+    """A legend on top; in two rows where one would not fit on a phone."""
+    width = sum(7 * len(name) + 26 for name in names)
+    rows = 1 if width <= 300 else 2 if width <= 640 else 3
     return alt.Legend(
-        **{
-            "orient": "top",
-            "title": title,
-            "symbolType": "square",
-            "symbolStrokeWidth": 0,
-            "symbolOpacity": 1,
-            "labelLimit": 220,
-            "columns": 0,
-            **options,
-        }
+        orient="top",
+        title=None,
+        symbolType="square",
+        symbolStrokeWidth=0,
+        symbolOpacity=1,
+        labelLimit=220,
+        columns=-(-len(names) // rows) if rows > 1 else 0,
     )
 
 
@@ -326,7 +326,7 @@ def band(
         table[name] = _floats(data[name]) / how.size
         table[f"_{name}_said"] = [how.words(value) for value in data[name]]
     colour = alt.Scale(domain=list(names.values()), range=[accent(), GREY, "#59616c" if is_dark() else "#b9c0c8"])
-    legend = _legend()
+    legend = _legend(list(names.values()))
     table["_clock"] = [f"{int(m) // 60:02d}:{int(m) % 60:02d}" for m in table[x]]
     tooltip = [
         alt.Tooltip("_clock:N", title=_("Time")),
@@ -415,7 +415,7 @@ def line(
     colour = alt.Color(
         "_series:N",
         scale=alt.Scale(domain=domain, range=hues),
-        legend=_legend() if many or beside is not None else None,
+        legend=_legend(domain) if many or beside is not None else None,
     )
     pick = _pick(drill)
     layers: list[Any] = []
@@ -603,7 +603,7 @@ def area(
         frame["_y"] = (frame["_y"] / whole.where(whole != 0)).fillna(0.0)
     frame["_top"] = frame.groupby("_start")["_y"].cumsum()
     position = time_axis(frame["_start"], grain)
-    colour = alt.Color("_series:N", scale=_domain(series), legend=_legend())
+    colour = alt.Color("_series:N", scale=_domain(series), legend=_legend(series))
     base = alt.Chart(frame[["_x", "_y", "_series", "_place"]])
     scale = alt.Scale(domain=[0, 1]) if normalize else alt.Scale(zero=True)
     layers: list[Any] = [
@@ -727,7 +727,7 @@ def bars_over_time(
     colour = alt.Color(
         "_series:N",
         scale=alt.Scale(domain=domain, range=hues),
-        legend=_legend() if color or others is not None else None,
+        legend=_legend(domain) if color or others is not None else None,
     )
     tooltip = [alt.Tooltip("_name:N", title=_("Day") if grain == "day" else _("Time"))]
     tooltip += [alt.Tooltip("_series:N", title=" ")] if color else []
@@ -870,7 +870,7 @@ def bar(
         .encode(
             x=across,
             y=alt.Y("_y:Q", axis=how.axis(), stack="zero" if stacked else None),
-            color=alt.Color("_series:N", scale=_domain(series), legend=_legend() if stacked else None)
+            color=alt.Color("_series:N", scale=_domain(series), legend=_legend(series) if stacked else None)
             if color
             else alt.value(accent()),
             tooltip=tooltip,
@@ -1064,7 +1064,7 @@ def points(
     )
     offset = {"xOffset": alt.XOffset("_series:N", sort=series)} if beside else {}
     colour = (
-        alt.Color("_series:N", scale=_domain(series), legend=_legend() if beside else None)
+        alt.Color("_series:N", scale=_domain(series), legend=_legend(series) if beside else None)
         if color
         else alt.value(accent())
     )
@@ -1155,23 +1155,21 @@ def heatmap(
             labelFlush=False,
             titleAnchor="end",
         )
-        across = alt.X("_name_x:N", sort=columns, axis=axis, scale=alt.Scale(paddingInner=0.03))
+        across = alt.X("_name_x:N", sort=columns, axis=axis, scale=alt.Scale(padding=0))
         extent = {"x": across}
     down = alt.Y(
         "_name_y:N",
         sort=rows,
+        # Beside the labels its title would take a column of its own: it is written over them.
         axis=alt.Axis(
-            title=y_title,
+            title=None,
             ticks=False,
             domain=False,
-            titleAnchor="end",
-            titleAngle=0,
-            titleY=-8,
             labelLimit=130,
             labelFlush=False,
             labelOverlap=len(rows) * 15 > height,
         ),
-        scale=alt.Scale(paddingInner=0.04),
+        scale=alt.Scale(padding=0),
     )
     ends = list(domain) if domain else [min(0.0, float(frame["_v"].min())), float(frame["_v"].max()) or 1.0]
     colour = alt.Color(
@@ -1199,7 +1197,8 @@ def heatmap(
     cells = alt.Chart(frame).mark_rect(**_cursor(drill)).encode(**extent, y=down, color=colour, tooltip=tooltip)
     layers: list[Any] = [_clickable(cells, _pick(drill))]
     if text:
-        middle = (ends[0] + ends[1]) / 2
+        # Where light and dark writing are read equally well on the scale's colour.
+        middle = ends[0] + (ends[1] - ends[0]) * (0.5 if is_dark() else 0.68)
         strong = ("#0f1418", "#e8e6e1") if is_dark() else ("#ffffff", "#1d2530")
         written = alt.Chart(frame[frame["_v"].notna()]).mark_text(fontSize=11)
         spot: dict[str, Any] = {"x": across}
@@ -1217,6 +1216,11 @@ def heatmap(
         )
     if over_time:
         layers += _event_layers(events, frame["_start"].min(), end_of(frame["_start"], grain).max(), across)
+    if y_title:
+        over = alt.Chart(pd.DataFrame({"_title": [y_title]})).mark_text(
+            align="right", baseline="bottom", fontSize=11, color=ink()
+        )
+        layers.append(over.encode(x=alt.value(-6), y=alt.value(-6), text="_title:N"))
     words = _alt_text(title, unit, data[value])
     return _finish(alt.layer(*layers), data, words, height, drill, marks)
 
@@ -1293,7 +1297,9 @@ def histogram(
             x=position,
             x2="_until:Q",
             y=alt.Y("_y:Q", axis=how.axis(), stack="zero"),
-            color=alt.Color("_series:N", scale=_domain(series), legend=_legend()) if color else alt.value(accent()),
+            color=alt.Color("_series:N", scale=_domain(series), legend=_legend(series))
+            if color
+            else alt.value(accent()),
             order=alt.Order("_place:Q"),
             tooltip=tooltip,
         )
@@ -1345,7 +1351,7 @@ def step(
     position = alt.X("_x:Q", axis=across.along(word), scale=alt.Scale(nice=False, zero=True))
     share = how.unit.lower() in {"share", "%"}
     scale = alt.Scale(domain=[0, 1]) if share else alt.Scale(zero=True)
-    colour = alt.Color("_series:N", scale=_domain(series), legend=_legend()) if color else alt.value(accent())
+    colour = alt.Color("_series:N", scale=_domain(series), legend=_legend(series)) if color else alt.value(accent())
     layers: list[Any] = []
     if low and high:
         frame["_low"], frame["_high"] = (

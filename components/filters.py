@@ -11,16 +11,16 @@ with the session from page to page, wherever the same filter stands.
 from __future__ import annotations
 
 import calendar
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
 import pandas as pd
 import streamlit as st
-from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from components.i18n import _, day_name
+from components.url import Url, day_between, on_or_off, one_of, some_of, written
 
 DEFAULT_PERIOD, CUSTOM = "last_30", "custom"
 PERIODS = (
@@ -183,121 +183,12 @@ class Filters(Mapping[str, Any]):
         if self.compare != COMPARISONS[0]:
             asked["compare"] = [self.compare]
         if self.tiers:
-            asked["tiers"] = [_written(tier) for tier in self.tiers]
+            asked["tiers"] = [written(tier) for tier in self.tiers]
         if self.segment_key and self.segment:
-            asked[self.segment_key] = [_written(value) for value in self.segment]
+            asked[self.segment_key] = [written(value) for value in self.segment]
         if not self.events:
             asked["events"] = ["off"]
         return asked
-
-
-# --- values between the URL, the session and the widgets --------------------------------------------------------------
-
-_NONE = "(none)"
-
-
-def _written(value: str) -> str:
-    """A value as the URL has it: an empty parameter would be lost on the way."""
-    return value or _NONE
-
-
-class _Url:
-    """The values of a page's filters: from the URL when it was changed, else from the session.
-
-    Streamlit empties the URL when the page changes, and drops the widgets' values; the session remembers both.
-    """
-
-    def __init__(self) -> None:
-        context = get_script_run_ctx(suppress_warning=True)
-        self._page = context.page_script_hash if context else ""
-        self._memory: dict[str, dict[str, Any]] = st.session_state.setdefault("_filters", {})
-        self.refused: list[str] = []
-
-    def restore(self, key: str, default: Any, read: Callable[[list[str]], Any]) -> None:
-        """Before the widget: give its key the value of the link, or the one remembered.
-
-        `read` makes a value of the texts in the URL; a ValueError names the ones that cannot be.
-        """
-        asked = st.query_params.get_all(key)
-        known = self._memory.get(key)
-        if known is not None and known["page"] == self._page and known["written"] == asked:
-            # The widget's own value is newer than the link's, unless the widget was not drawn for a while.
-            if key not in st.session_state:
-                st.session_state[key] = known["value"]
-            return
-        if asked or known is None or known["page"] == self._page:
-            try:
-                st.session_state[key] = read(asked) if asked else default
-                return
-            except ValueError as error:
-                self.refused.append(f"{key}={error}")
-        try:
-            # Remembered from another page, whose options may be others.
-            st.session_state[key] = read(known["texts"]) if known and known["texts"] else default
-        except ValueError:
-            st.session_state[key] = default
-
-    def keep(self, key: str, value: Any, texts: list[str], *, default: bool) -> None:
-        """After the widget: write its value into the URL, or take it out when it is the default."""
-        written = [] if default else texts
-        self._memory[key] = {"page": self._page, "written": written, "texts": texts, "value": value}
-        if st.query_params.get_all(key) == written:
-            return
-        if written:
-            st.query_params[key] = written
-        else:
-            del st.query_params[key]
-
-    def tell_refused(self) -> None:
-        """One sentence for all that the link asks for and that cannot be."""
-        if self.refused:
-            asked = ", ".join(f"“{part[:40]}”" for part in self.refused)
-            st.warning(
-                _("The link asks for what is not offered here ({asked}): the usual choice is shown instead.").format(
-                    asked=asked
-                ),
-                icon=":material/link_off:",
-            )
-
-
-def _one_of(options: Sequence[str]) -> Callable[[list[str]], str]:
-    def read(texts: list[str]) -> str:
-        if texts[-1] not in options:
-            raise ValueError(texts[-1])
-        return texts[-1]
-
-    return read
-
-
-def _some_of(options: Sequence[str]) -> Callable[[list[str]], list[str]]:
-    known = {_written(option): option for option in options}
-
-    def read(texts: list[str]) -> list[str]:
-        unknown = [text for text in texts if text not in known]
-        if unknown:
-            raise ValueError(", ".join(unknown))
-        return [known[text] for text in texts]
-
-    return read
-
-
-def _day_between(earliest: date, today: date) -> Callable[[list[str]], date]:
-    def read(texts: list[str]) -> date:
-        try:
-            day = date.fromisoformat(texts[-1])
-        except ValueError:
-            raise ValueError(texts[-1]) from None
-        if not earliest <= day <= today:
-            raise ValueError(texts[-1])
-        return day
-
-    return read
-
-
-def _on_or_off(texts: list[str]) -> bool:
-    if texts[-1] not in {"on", "off"}:
-        raise ValueError(texts[-1])
-    return texts[-1] == "on"
 
 
 # --- the widgets ------------------------------------------------------------------------------------------------------
@@ -344,8 +235,8 @@ def filter_bar(
     that the data has, '' for none; without tiers there is no such filter. `segment` is (key, label, options): the key
     names the parameter of the queries and of the URL. A link with an impossible value says so and falls back.
     """
-    url = _Url()
-    url.restore("period", DEFAULT_PERIOD, _one_of(PERIODS))
+    url = Url()
+    url.restore("period", DEFAULT_PERIOD, one_of(PERIODS))
     custom = st.session_state["period"] == CUSTOM
     widgets = 1 + 2 * custom + compare + bool(tiers) + (segment is not None) + events
     with st.grid(widgets, min_column_width=150, vertical_alignment="center", gap=("xsmall", "small"), key="filters"):
@@ -357,7 +248,8 @@ def filter_bar(
             key, label, options = segment
             values = _several(url, key, label, _("{label}: all").format(label=label), options)
         shown = _events(url) if events else False
-    url.tell_refused()
+    url.write()
+    _tell_refused(url)
     made = Filters(
         first=first,
         last=last,
@@ -372,6 +264,18 @@ def filter_bar(
     return _with_other(made)
 
 
+def _tell_refused(url: Url) -> None:
+    """One sentence for all that the link asks for and that cannot be."""
+    if url.refused:
+        asked = ", ".join(f"“{part[:40]}”" for part in url.refused)
+        st.warning(
+            _("The link asks for what is not offered here ({asked}): the usual choice is shown instead.").format(
+                asked=asked
+            ),
+            icon=":material/link_off:",
+        )
+
+
 def _with_other(filters: Filters) -> Filters:
     compared = days_compared(filters.first, filters.last, filters.compare)
     if compared is None:
@@ -384,16 +288,18 @@ def _fields(filters: Filters) -> dict[str, Any]:
     return {name: getattr(filters, name) for name in Filters.__dataclass_fields__ if name != "other"}
 
 
-def _period(url: _Url, today: date, earliest: date) -> tuple[date, date, str]:
+def _period(url: Url, today: date, earliest: date) -> tuple[date, date, str]:
     names = period_names()
     period = st.selectbox(
         _("Period"), PERIODS, format_func=names.__getitem__, key="period", label_visibility="collapsed"
     )
     url.keep("period", period, [period], default=period == DEFAULT_PERIOD)
     if period != CUSTOM:
+        url.leave_out("from")
+        url.leave_out("to")
         first, last = days_of(period, today)
         return (max(first, earliest) if last >= earliest else first), last, period
-    read = _day_between(earliest, today)
+    read = day_between(earliest, today)
     start, end = days_of(DEFAULT_PERIOD, today)
     chosen = []
     for key, label, default in (("from", _("From"), max(start, earliest)), ("to", _("To"), end)):
@@ -415,9 +321,9 @@ def _period(url: _Url, today: date, earliest: date) -> tuple[date, date, str]:
     return min(chosen), max(chosen), period
 
 
-def _comparison(url: _Url) -> str:
+def _comparison(url: Url) -> str:
     names = comparison_names()
-    url.restore("compare", COMPARISONS[0], _one_of(COMPARISONS))
+    url.restore("compare", COMPARISONS[0], one_of(COMPARISONS))
     chosen = st.selectbox(
         _("Compare"), COMPARISONS, format_func=names.__getitem__, key="compare", label_visibility="collapsed"
     )
@@ -425,8 +331,11 @@ def _comparison(url: _Url) -> str:
     return str(chosen)
 
 
-def _several(url: _Url, key: str, label: str, nothing: str, options: Sequence[str]) -> tuple[str, ...]:
-    url.restore(key, [], _some_of(options))
+def _several(url: Url, key: str, label: str, nothing: str, options: Sequence[str]) -> tuple[str, ...]:
+    url.restore(key, [], some_of(options))
+    # The data may have lost a name since the last run.
+    if any(value not in options for value in st.session_state[key]):
+        st.session_state[key] = [value for value in st.session_state[key] if value in options]
     chosen = st.multiselect(
         label,
         list(options),
@@ -435,12 +344,12 @@ def _several(url: _Url, key: str, label: str, nothing: str, options: Sequence[st
         placeholder=nothing,
         label_visibility="collapsed",
     )
-    url.keep(key, chosen, [_written(value) for value in chosen], default=not chosen)
+    url.keep(key, chosen, [written(value) for value in chosen], default=not chosen)
     return tuple(chosen)
 
 
-def _events(url: _Url) -> bool:
-    url.restore("events", True, _on_or_off)
+def _events(url: Url) -> bool:
+    url.restore("events", True, on_or_off)
     shown = st.toggle(
         _("Events"),
         key="events",
@@ -452,37 +361,35 @@ def _events(url: _Url) -> bool:
 
 def day_filter(today: date, *, earliest: date, key: str = "day") -> date:
     """The business day to look at; today when the URL names none. A day out of reach is told and today is shown."""
-    asked = st.query_params.get(key)
-    if asked is not None and key not in st.session_state:
-        try:
-            inside = earliest <= date.fromisoformat(asked) <= today
-        except ValueError:
-            inside = False
-        if not inside:
-            st.warning(
-                _(
-                    "The link asks for the day “{day}”, which is not one between {first} and {last}: today is shown."
-                ).format(day=asked[:20], first=earliest.isoformat(), last=today.isoformat()),
-                icon=":material/event_busy:",
-            )
+    url = Url()
+    url.restore(key, today, day_between(earliest, today))
     chosen = st.date_input(
         _("Business day"),
-        value=today,
         min_value=earliest,
         max_value=today,
         key=key,
-        bind="query-params",
         format="YYYY-MM-DD",
+        required=True,
         label_visibility="collapsed",
         width=150,
     )
-    return chosen if isinstance(chosen, date) else today
+    day = chosen if isinstance(chosen, date) else today
+    url.keep(key, day, [day.isoformat()], default=day == today)
+    url.write()
+    if url.refused:
+        st.warning(
+            _("The link asks for the day “{day}”, which is not one between {first} and {last}: today is shown.").format(
+                day=url.refused[0].partition("=")[2][:20], first=earliest.isoformat(), last=today.isoformat()
+            ),
+            icon=":material/event_busy:",
+        )
+    return day
 
 
 def choice_filter(label: str, options: Sequence[str], names: dict[str, str], *, key: str) -> str:
     """One of a few, as a row of buttons; the first when the URL names none, and a sentence when it names another."""
-    url = _Url()
-    url.restore(key, options[0], _one_of(options))
+    url = Url()
+    url.restore(key, options[0], one_of(options))
     chosen = st.segmented_control(
         label,
         list(options),
@@ -493,5 +400,6 @@ def choice_filter(label: str, options: Sequence[str], names: dict[str, str], *, 
     )
     chosen = str(chosen or options[0])
     url.keep(key, chosen, [chosen], default=chosen == options[0])
-    url.tell_refused()
+    url.write()
+    _tell_refused(url)
     return chosen

@@ -22,6 +22,8 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from components.url import Url, one_of
+
 LANGUAGES = {"es": "Español", "en": "English"}
 LOCALES = {"es": "es_MX", "en": "en_US"}
 CATALOGUES = Path(__file__).resolve().parent.parent / "locale"
@@ -41,8 +43,10 @@ def language() -> str:
     if get_script_run_ctx(suppress_warning=True) is None:
         return _default or "es"
     chosen = st.session_state.get("lang") or st.query_params.get("lang")
-    if chosen in LANGUAGES:
-        return str(chosen)
+    return str(chosen) if chosen in LANGUAGES else _usual_language()
+
+
+def _usual_language() -> str:
     if _default:
         return _default
     browser = (st.context.locale or "es")[:2].lower()
@@ -82,16 +86,18 @@ def ngettext(one: str, many: str, n: int) -> str:
 
 def language_switch() -> None:
     """The switch between the languages; the choice stands in the URL, so a link keeps it."""
-    st.segmented_control(
+    url = Url()
+    url.restore("lang", _usual_language(), one_of(list(LANGUAGES)))
+    chosen = st.segmented_control(
         _("Language"),
         list(LANGUAGES),
         format_func=LANGUAGES.__getitem__,
-        default=language(),
         key="lang",
-        bind="query-params",
         required=True,
         label_visibility="collapsed",
     )
+    url.keep("lang", chosen, [str(chosen)], default=chosen == _usual_language())
+    url.write()
 
 
 # --- formats ----------------------------------------------------------------------------------------------------------
