@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -22,6 +23,7 @@ from components import (
     filter_bar,
     heatmap,
     histogram,
+    kpi_row,
     line,
     number,
     panel,
@@ -121,25 +123,202 @@ outcome_days = {"first": outcome_span.first, "last": hase.add_months(outcome_spa
 months_asked = {"first_month": outcome_span.first, "last_month": outcome_span.last}
 
 
+# --- how it is looked at ----------------------------------------------------------------------------------------------
+
+
+def drift_months() -> list[date]:
+    """The months that have scores, the newest first; none while the ledger does not answer."""
+    try:
+        months = asked("by_month", months=MONTHS_OF_DRIFT)["month"]
+    except queries.SourceError:
+        return []
+    return [month.date() for month in sorted(months.unique(), reverse=True)]
+
+
+def month_choice(label: str, options: list[date], default: date, key: str, help: str) -> date:
+    """A month in the URL, written as 2026-05 in every language."""
+    names = [f"{month:%Y-%m}" for month in options]
+    if st.session_state.get(key) not in names:
+        st.session_state.pop(key, None)
+    chosen = st.selectbox(
+        label, names, index=options.index(default), key=key, bind="query-params", help=help, width=180
+    )
+    return date.fromisoformat(f"{chosen}-01")
+
+
+with st.container(horizontal=True, vertical_alignment="bottom"):
+    width = int(
+        choice_filter(
+            _("Width of a band"),
+            ("10", "5"),
+            {"10": _("Bands of 10 points"), "5": _("Bands of 5 points")},
+            key="width",
+        )
+    )
+    months = drift_months()
+    baseline = looked_at = filters.last.replace(day=1)
+    if months:
+        looked_at, year_before = months[0], hase.add_months(months[0], -12)
+        baseline = month_choice(
+            _("Baseline month"),
+            months,
+            year_before if year_before in months else months[-1],
+            "baseline",
+            _("Drift is measured against this month."),
+        )
+    present = st.number_input(
+        _("Present cut-off"),
+        min_value=0,
+        max_value=100,
+        value=found_cutoff,
+        step=1,
+        key="cutoff",
+        bind="query-params",
+        width=160,
+        help=_("As people wrote it down on the page Events.")
+        if cutoff_written
+        else _(
+            "The ledger holds no cut-off and nobody has written one down on the page Events: this is the score that "
+            "best tells the approved from the others in the last three months. Put in the real one."
+        ),
+    )
+bands = [hase.band_name(band, width) for band in range(0, 100, width)]
+of_band = {"score_from": "score_from", "score_to": "score_to"}
+
+
 # --- the numbers ------------------------------------------------------------------------------------------------------
 
 
-def counted(chosen: Filters) -> hase.Counts:
-    """How often each score came in a period."""
-    return hase.counts_by_score(asked("distribution", chosen))
+def outcomes(*, trend: bool = False) -> pd.DataFrame:
+    """Outcomes of the months looked at; with `trend` of at least twelve."""
+    begin = min(outcome_span.first, hase.add_months(outcome_span.last, 1 - hase.SETTLED_MONTHS))
+    answer = asked("outcomes", first_month=begin, last_month=outcome_span.last)
+    return answer if trend else stamped(answer[answer["month"] >= pd.Timestamp(outcome_span.first)], answer)
 
 
-# CARDS
+def points_of(change: float, decimals: int = 1) -> str:
+    """A change of a share in percentage points."""
+    return f"{number(change * 100, decimals)} {_('pp')}"
+
+
+def signed(change: float, words: Callable[[float], str]) -> str | None:
+    """A change with its sign; nothing when it is not known, or rounds to nothing."""
+    if math.isnan(change):
+        return None
+    told = words(change)
+    return (f"+{told}" if change > 0 else told) if any(digit in told for digit in "123456789") else words(0.0)
+
+
+def said_of_drift(psi: float, month: date, baseline: date) -> str:
+    """Whether the scores of a month are spread as those of the baseline month."""
+    facts = {"month": month_name(month), "baseline": month_name(baseline), "psi": number(psi, 3)}
+    if math.isnan(psi):
+        return _("Nothing to compare {month} with {baseline}.").format(**facts)
+    if psi >= hase.PSI_ACT:
+        mark, words = ":red[:material/error:]", _("The scores have shifted: PSI {psi}, {month} against {baseline}.")
+    elif psi >= hase.PSI_LOOK:
+        mark, words = (
+            ":orange[:material/warning:]",
+            _("The scores are shifting: PSI {psi}, {month} against {baseline}."),
+        )
+    else:
+        mark, words = (
+            ":green[:material/check_circle:]",
+            _("The scores are spread as before: PSI {psi}, {month} against {baseline}."),
+        )
+    return f"{mark} {words.format(**facts)}"
+
+
+def said_of_separation(last: pd.Series[Any] | None) -> str:
+    """Whether the score tells good from bad credits in the newest month that can be judged."""
+    if last is None:
+        return _("No settled month has enough bad and good credits to judge the score.")
+    facts = {
+        "month": month_name(last["month"].date()),
+        "gini": percent(last["gini"]),
+        "low": percent(last["gini_low"]),
+        "high": percent(last["gini_high"]),
+    }
+    if last["gini_low"] > 0:
+        mark, words = (
+            ":green[:material/check_circle:]",
+            _("It tells good from bad credits: Gini {gini} ({low} to {high}) for {month}."),
+        )
+    else:
+        mark, words = (
+            ":red[:material/error:]",
+            _("It does not tell good from bad credits: Gini {gini} ({low} to {high}) for {month}."),
+        )
+    return f"{mark} {words.format(**facts)}"
+
+
+@panel(
+    _("Is the score fine?"),
+    height=150,
+    help=_(
+        "The period against the compared one. PSI of the month that the period ends in, against the baseline month. "
+        "Gini of the newest month of approval that is settled and has enough bad credits, against the month before it."
+    ),
+)
+def is_the_score_fine() -> Figure:
+    answer = asked("distribution")
+    told = hase.summary(hase.counts_by_score(answer), present)
+    nothing = hase.Summary(0, math.nan, math.nan, math.nan)
+    then = nothing
+    if filters.other:
+        then = hase.summary(hase.counts_by_score(asked("distribution", filters.other)), present)
+    scores = told.scores / then.scores - 1 if then.scores else math.nan
+    drifts = hase.psi_by_month(asked("by_month", months=MONTHS_OF_DRIFT), baseline).set_index("month")["psi"]
+    this_month = filters.last.replace(day=1)
+    psi = float(drifts.get(pd.Timestamp(this_month), math.nan))
+    psi_then = math.nan
+    if filters.other:
+        psi_then = float(drifts.get(pd.Timestamp(filters.other.last.replace(day=1)), math.nan))
+    separated = hase.separation_by_month(outcomes(trend=True)).dropna(subset=["gini"])
+    gini = float(separated["gini"].iloc[-1]) if len(separated) else math.nan
+    gini_then = float(separated["gini"].iloc[-2]) if len(separated) > 1 else math.nan
+    last = hase.last_separation(separated)
+    # A change within the newest month's own interval has no colour.
+    sure = last is not None and not last["gini_low"] <= gini_then <= last["gini_high"]
+    st.markdown(said_of_drift(psi, this_month, baseline))
+    st.markdown(said_of_separation(last))
+
+    def decimal(value: float) -> str:
+        return number(value, 1)
+
+    cards = [
+        (_("Scores"), number(told.scores), signed(scores, percent), "off", ""),
+        (_("Mean"), decimal(told.mean), signed(told.mean - then.mean, decimal), "off", ""),
+        (_("Median"), decimal(told.median), signed(told.median - then.median, decimal), "off", ""),
+        (
+            _("Below the cut-off"),
+            percent(told.below),
+            signed(told.below - then.below, points_of),
+            "off",
+            _("Scores below {score}.").format(score="–" if present is None else present),
+        ),
+        (
+            _("PSI of the month"),
+            number(psi, 3),
+            signed(psi - psi_then, lambda value: number(value, 3)),
+            "inverse" if psi >= hase.PSI_LOOK else "off",
+            _("{month} against {baseline}.").format(month=month_name(this_month), baseline=month_name(baseline)),
+        ),
+        (
+            _("Gini"),
+            percent(gini),
+            signed(gini - gini_then, points_of),
+            "normal" if sure else "off",
+            _("Against the settled month before."),
+        ),
+    ]
+    with kpi_row(6):
+        for label, value, change, sense, meaning in cards:
+            st.metric(label, value, change, delta_color=sense, help=meaning or None)  # type: ignore[arg-type]
+    return Figure(None, answer, drawn=True)
+
 
 # --- how the score is spread ------------------------------------------------------------------------------------------
-
-width = int(
-    choice_filter(
-        _("Width of a band"), ("10", "5"), {"10": _("Bands of 10 points"), "5": _("Bands of 5 points")}, key="width"
-    )
-)
-bands = [hase.band_name(band, width) for band in range(0, 100, width)]
-of_band = {"score_from": "score_from", "score_to": "score_to"}
 
 
 @panel(
@@ -172,10 +351,10 @@ with spread:
     @panel(_("Scores of the period"), help=_("How often each score came, point by point. Exact, from the ledger."))
     def scores_of_the_period() -> Figure:
         answer = asked("distribution")
-        told = hase.summary(hase.counts_by_score(answer), found_cutoff)
+        told = hase.summary(hase.counts_by_score(answer), present)
         rules = [(told.median + 0.5, _("median {score}").format(score=number(told.median, 1)))]
-        if found_cutoff is not None:
-            rules.append((found_cutoff, _("cut-off {score}").format(score=found_cutoff)))
+        if present is not None:
+            rules.append((present, _("cut-off {score}").format(score=present)))
         return histogram(
             stamped(answer.groupby("score", as_index=False)["scores"].sum(), answer),
             x="score",
@@ -301,40 +480,8 @@ with models:
 st.subheader(_("Drift"), anchor=False)
 
 
-def drift_months() -> list[date]:
-    """The months that have scores, the newest first; none while the ledger does not answer."""
-    try:
-        months = asked("by_month", months=MONTHS_OF_DRIFT)["month"]
-    except queries.SourceError:
-        return []
-    return [month.date() for month in sorted(months.unique(), reverse=True)]
-
-
-def month_choice(label: str, options: list[date], default: date, key: str, help: str) -> date:
-    """A month in the URL, written as 2026-05 in every language."""
-    names = [f"{month:%Y-%m}" for month in options]
-    if st.session_state.get(key) not in names:
-        st.session_state.pop(key, None)
-    chosen = st.selectbox(
-        label, names, index=options.index(default), key=key, bind="query-params", help=help, width=180
-    )
-    return date.fromisoformat(f"{chosen}-01")
-
-
-months = drift_months()
 if months:
-    year_before = hase.add_months(months[0], -12)
-    with st.container(horizontal=True):
-        baseline = month_choice(
-            _("Baseline month"),
-            months,
-            year_before if year_before in months else months[-1],
-            "baseline",
-            _("Each month is compared with this one."),
-        )
-        looked_at = month_choice(_("Month"), months, months[0], "month", _("The month whose bands are shown."))
-else:
-    baseline = looked_at = filters.last.replace(day=1)
+    looked_at = month_choice(_("Month"), months, months[0], "month", _("The month whose bands are shown."))
 
 drift, drifted = st.columns(2)
 
@@ -449,13 +596,6 @@ st.caption(
         else ""
     )
 )
-
-
-def outcomes(*, trend: bool = False) -> pd.DataFrame:
-    """Outcomes of the months looked at; with `trend` of at least twelve."""
-    begin = min(outcome_span.first, hase.add_months(outcome_span.last, 1 - hase.SETTLED_MONTHS))
-    answer = asked("outcomes", first_month=begin, last_month=outcome_span.last)
-    return answer if trend else stamped(answer[answer["month"] >= pd.Timestamp(outcome_span.first)], answer)
 
 
 rates, curves = st.columns([2, 3])
@@ -591,27 +731,11 @@ with distances:
 st.subheader(_("What if the cut-off were moved?"), anchor=False)
 
 with st.container(horizontal=True, vertical_alignment="bottom"):
-    present = st.number_input(
-        _("Present cut-off"),
-        min_value=0,
-        max_value=100,
-        value=60 if found_cutoff is None else found_cutoff,
-        step=1,
-        key="cutoff",
-        bind="query-params",
-        width=160,
-        help=_("As people wrote it down on the page Events.")
-        if cutoff_written
-        else _(
-            "The ledger holds no cut-off and nobody has written one down on the page Events: this is the score that "
-            "best tells the approved from the others in the last three months. Put in the real one."
-        ),
-    )
     tried = st.slider(
         _("Cut-off to try"),
         0,
         100,
-        value=min(present + 5, 100),
+        value=min((60 if present is None else present) + 5, 100),
         step=1,
         key="try",
         bind="query-params",
@@ -630,7 +754,13 @@ def changes(told: hase.WhatIf) -> None:
     about = "" if told.exact else _("about") + " "
     numbers = (
         (_("Approvals"), number(round(told.approvals_then)), told.approvals_then - told.approvals_now, number, "off"),
-        (_("Late rate"), percent(told.late_then), (told.late_then - told.late_now) * 100, points_of, "inverse"),
+        (
+            _("Late rate"),
+            percent(told.late_then),
+            told.late_then - told.late_now,
+            lambda change: points_of(change, 2),
+            "inverse",
+        ),
         (
             _("Principal"),
             short_money(told.principal_then),
@@ -648,9 +778,7 @@ def changes(told: hase.WhatIf) -> None:
     )
     with st.grid(4, min_column_width=120, gap="small"):
         for label, value, change, words, sense in numbers:
-            unknown = math.isnan(change)
-            delta = None if unknown or not change else f"{'+' if change > 0 else ''}{words(change)}"
-            st.metric(label, about + value, delta, delta_color=sense)
+            st.metric(label, about + value, signed(change, words), delta_color=sense)
     st.caption(
         _("Exact on the past: {lost} credits with a score below {tried} would not have been approved.").format(
             lost=number(int(told.by_score.loc[told.by_score["change"] == "lost", "rows"].sum())), tried=tried
@@ -659,13 +787,8 @@ def changes(told: hase.WhatIf) -> None:
         else _(
             "Extrapolated: scores from {tried} to {last} are taken to be approved and to pay as those from "
             "{present} to {near} did. How refused applicants would have paid is unknown."
-        ).format(tried=tried, last=present - 1, present=present, near=min(present + 9, 100))
+        ).format(tried=tried, last=(present or 0) - 1, present=present, near=min((present or 0) + 9, 100))
     )
-
-
-def points_of(change: float) -> str:
-    """A change of a share in percentage points."""
-    return f"{number(change, 2)} {_('pp')}"
 
 
 moved, decided = st.columns([3, 2])
@@ -684,7 +807,7 @@ with moved:
     def what_if() -> Figure:
         answer = outcomes()
         scored = asked("scored_and_approved", **months_asked)
-        told = hase.what_if(answer, scored, int(present), int(tried), exceptions=not strict)
+        told = hase.what_if(answer, scored, present or 0, tried, exceptions=not strict)
         changes(told)
         return histogram(
             stamped(told.by_score, answer),
@@ -696,7 +819,10 @@ with moved:
             color="change",
             order=("kept", "lost", "added"),
             names={"kept": _("Kept"), "lost": _("Lost"), "added": _("Added (extrapolated)")},
-            rules=[(present, _("now {score}").format(score=present)), (tried, _("then {score}").format(score=tried))],
+            rules=[
+                *([] if present is None else [(present, _("now {score}").format(score=present))]),
+                (tried, _("then {score}").format(score=tried)),
+            ],
             drill=Drill("rows/outcomes", shared(**outcome_days), by=of_band, count="rows"),
         )
 

@@ -413,8 +413,7 @@ def last_separation(months: pd.DataFrame) -> pd.Series[Any] | None:
 
 
 def cumulative_curves(outcomes: pd.DataFrame) -> pd.DataFrame:
-    """Bad and good credits with at most each score, a row for each: score, state, credits, share, score_from; empty when a
-    side is.
+    """Bad and good credits with at most each score, a row each: score, state, credits, share, score_from; or empty.
 
     Only scores from the lowest to the highest that occur; `share` is of all credits of the state; `score_from` is 0.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -24,6 +25,7 @@ import components
 import queries
 from components.filters import days_of
 from queries import Prometheus, SourceError, Sources, hase, sources
+from tests.dashboard import chromium, chromium_path, serve, viewer
 from tests.test_today_queries import COLUMNS, midnight, row
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -931,3 +933,44 @@ def test_a_link_with_an_impossible_choice_opens_the_usual_one(ledger):
     assert not drawn.exception
     assert drawn.selectbox(key="baseline").value == f"{hase.add_months(TODAY.replace(day=1), -12):%Y-%m}"
     assert drawn.slider(key="try").value in range(101)
+
+
+# --- in the browser -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(chromium_path() is None, reason="No Chromium on this machine")
+def test_a_click_on_a_bar_opens_its_credits_and_a_row_its_credit(ledger, server_dir):
+    rows = company()
+    fill(ledger, rows)
+    env = {"MIRADOR_LEDGER_URL": ledger.reader, "MIRADOR_LANGUAGE": "en"}
+    asked = "/hase?period=last_12_months&cutoff=60&try=70"
+    with (
+        serve(server_dir, env, ready="/readyz") as dashboard,
+        chromium() as browser,
+        viewer(browser, locale="en-US", viewport={"width": 1440, "height": 1000}) as window,
+    ):
+        window.open(dashboard.url + asked)
+        panel = window.page.locator(".st-key-panel-what_if")
+        chart = panel.locator("canvas, svg.marks").first
+        chart.scroll_into_view_if_needed()
+        size = chart.bounding_box()
+        assert size is not None
+        chart.click(position={"x": size["width"] * 0.5, "y": size["height"] * 0.62})
+        opened = window.page.locator(".st-key-rows-what_if")
+        opened.wait_for(timeout=20_000)
+        window.wait_for_text("Credits and how they turned out")
+        heading = opened.inner_text()
+        found = re.search(r"(\d+) rows?: .*HASE (\d+)", heading)
+        assert found, heading
+        span = hase.outcome_months(*days_of("last_12_months", TODAY), TODAY)
+        raw = raw_outcomes(rows)
+        inside = raw[(raw["month"] >= span.first) & (raw["month"] <= span.last)]
+        assert int(found[1]) == (inside["score"] == int(found[2])).sum()
+        assert "rows have changed since" not in heading
+
+        table = opened.locator(".dvn-scroller").first
+        table.scroll_into_view_if_needed()
+        table.click(position={"x": 40, "y": 35 * 1.5})
+        window.page.wait_for_url("**/credit?*", timeout=20_000)
+        window.assert_clean()
