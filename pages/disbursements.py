@@ -135,23 +135,26 @@ def target_of_month() -> float | None:
 def month_facts(month: disbursements.Month) -> None:
     """What came, how it may end, and what it is measured by."""
     target, end = target_of_month(), month.projected
+    ended = _("than last month")
 
     def short(value: Any) -> str:
         return quantity(round(value) if measure == "credits" and not pd.isna(value) else value, unit, short=True)
 
     with st.grid(3, min_column_width=150):
+        moved = change(month.to_date, month.before_to_date)
         st.metric(
             _("Whole month") if month.over else _("Month to date"),
             short(month.to_date),
-            change(month.to_date, month.before_to_date),
-            delta_description=_("than last month") if month.over else _("than last month by its same day"),
+            moved,
+            delta_description=None if moved is None else ended if month.over else _("than last month by its same day"),
         )
         if not month.over:
+            moved = None if pd.isna(end) else change(end, month.before)
             st.metric(
                 _("Projected end of the month"),
                 short(end),
-                change(end, month.before),
-                delta_description=_("than last month"),
+                moved,
+                delta_description=None if moved is None else ended,
                 help=_(
                     "The days to come are taken to be like their normal days: same weekday, same position to the "
                     "quincena. In 8 of 10 months the end lies within the band; how wrong the projection was from the "
@@ -209,7 +212,8 @@ def queue_columns(rows: pd.DataFrame) -> dict[str, Any]:
         "disbursement_status": column.TextColumn(_("Disbursement")),
         "error_code": column.TextColumn(_("Last NEON error")),
         "error_message": column.TextColumn(_("Message")),
-        "failed_at": column.DatetimeColumn(_("Failed at"), format="D MMM HH:mm"),
+        # In the data of the menu; most of the queue has none.
+        "failed_at": None,
     }
 
 

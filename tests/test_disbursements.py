@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -15,11 +17,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import create_engine
+from streamlit.testing.v1 import AppTest
 
+import components
 import queries
 from queries import Sources, disbursements, sources
 from queries.calendar import is_holiday, payday_position
+from tests.dashboard import chromium, chromium_path, serve, viewer
 
+PAGE = Path(__file__).resolve().parent.parent / "pages" / "disbursements.py"
 ZONE = ZoneInfo("America/Mexico_City")
 DAY, HOUR, TICK = timedelta(days=1), timedelta(hours=1), timedelta(microseconds=1)
 TWO_DAYS = 48 * HOUR
@@ -76,8 +82,9 @@ def call(called_at: datetime, status: str = "error", **values: Any) -> dict[str,
 class Ledger:
     """The ledger as a test fills and asks it; `credits` and `calls` are the raw rows as frames."""
 
-    def __init__(self, owner: Any) -> None:
+    def __init__(self, owner: Any, reader: str) -> None:
         self.owner = owner
+        self.reader = reader
 
     def fill(self, credits: list[dict[str, Any]], calls: list[dict[str, Any]] | None = None) -> None:
         self.owner.rollback()
@@ -114,7 +121,7 @@ def ledger(module_ledger_url) -> Iterator[Ledger]:
     owner.cursor().execute("set synchronous_commit = off; alter table bi.credits alter sinosure_tier drop not null")
     owner.commit()
     queries.connect(Sources(ledger_url=module_ledger_url.reader))
-    yield Ledger(owner)
+    yield Ledger(owner, module_ledger_url.reader)
     queries.disconnect()
     owner.close()
     engine.dispose()
@@ -341,8 +348,8 @@ def test_the_queue_tells_the_last_failure_of_neon_for_each_credit(ledger):
     queue = ledger.ask("waiting", as_of=morning)
     columns = ["credit_id", "tier", "waiting", "over_48h", "error_code", "error_message"]
     assert rows_of(queue[columns]) == [
-        ("old", "AAA", 72.0, True, "timeout", None),
-        ("new", "", 2.0, False, None, None),
+        ("old", "AAA", 72.0, True, "timeout", ""),
+        ("new", "", 2.0, False, "", ""),
     ]
     assert queue["failed_at"].iloc[0] == morning - 4 * HOUR
     assert list(ledger.ask("waiting", as_of=morning, most=1)["credit_id"]) == ["old"]
@@ -648,3 +655,163 @@ def test_the_rest_of_the_day_is_what_normal_days_brought_after_this_hour(ledger)
         daily = ledger.ask("daily", first=days[0], last=today, tiers=wanted)
         assert disbursements.rest_of_day(so_far, daily, "credits", wanted) == counts
         assert disbursements.rest_of_day(so_far, daily, "amount", wanted) == amounts
+
+
+# --- the page as it is drawn ------------------------------------------------------------------------------------------
+
+
+def page(**asked: str) -> AppTest:
+    components.set_default_language("en")
+    app = AppTest.from_file(str(PAGE), default_timeout=30)
+    for name, value in asked.items():
+        app.query_params[name] = value
+    return app.run()
+
+
+def words(app: AppTest) -> str:
+    return "\n".join(element.value for element in [*app.title, *app.markdown, *app.caption])
+
+
+def numbers(app: AppTest) -> dict[str, tuple[str, str]]:
+    return {metric.label: (metric.value, metric.delta) for metric in app.metric}
+
+
+def company(today: date) -> list[dict[str, Any]]:
+    """Forty days of ten credits a day, disbursed after 5, or 60 hours; two wait, one of them for four days."""
+    rows = [
+        credit(
+            at(today - n * DAY, 10 * HOUR) - wait * HOUR,
+            at(today - n * DAY, 10 * HOUR),
+            sinosure_tier=tier,
+            principal=Decimal("1500.50"),
+        )
+        for n in range(1, 41)
+        for tier, wait in (*[("AAA", 5)] * 6, *[("B", 5)] * 3, ("B", 60))
+    ]
+    morning = at(today, 0 * HOUR)
+    rows.append(credit(morning - 4 * DAY, credit_id="late", principal=Decimal("700.00"), sinosure_tier="C"))
+    rows.append(credit(morning - 20 * HOUR, credit_id="young", principal=Decimal("50.25")))
+    return rows
+
+
+@pytest.fixture
+def filled(ledger) -> date:
+    today = datetime.now(ZONE).date()
+    calls = [
+        call(at(today - DAY, 9 * HOUR), error_code="ledger_locked", error_message="held", credit_id="late"),
+        *(call(at(today - DAY, 9 * HOUR), "success") for _ in range(3)),
+    ]
+    ledger.fill(company(today), calls)
+    return today
+
+
+def test_the_page_tells_its_numbers_against_the_compared_period(filled):
+    app = page(period="last_7")
+    assert not app.exception
+    said, told = words(app), numbers(app)
+    # Six whole days of ten and an empty today, against seven days of ten.
+    assert told["Credits disbursed"] == ("60", "-14.3 %")
+    assert "8.6 a day" in said
+    assert "$90,030.00" in said
+    assert told["Mean principal"] == ("$1.5 k", "0.0 %")
+    assert told["Median time"][0] == "5.0 h"
+    assert told["Waiting now"][0] == "2"
+    assert "$750.25" in said
+    assert "2 credits wait for $750.25" in said
+    assert "1 for more than 48 h ($700.00)" in said
+    assert "1 of 4 calls failed: 25.0 %" in said
+    assert "1 undecided" in said
+
+
+def test_without_a_target_last_month_stands_in_and_says_so(filled):
+    said = words(page())
+    assert "No monthly target is set in the catalogue" in said
+    assert "A target holds for all tiers together" in words(page(tiers="B"))
+
+
+def test_a_monthly_target_of_the_catalogue_is_drawn_and_measured(filled, monkeypatch):
+    kpis = dict(queries.catalogue())
+    kpis["credits_disbursed"] = kpis["credits_disbursed"].model_copy(update={"monthly_target": 1000.0})
+    monkeypatch.setattr(queries, "catalogue", lambda: kpis)
+    app = page()
+    assert not app.exception
+    value, delta = numbers(app)["Target of the month"]
+    assert value == "1,000"
+    so_far = int(numbers(app)["Month to date"][0])
+    assert delta == f"{so_far / 10:.1f} % reached"
+    assert "No monthly target" not in words(app)
+
+
+def test_the_filters_of_the_link_are_those_of_every_panel(filled):
+    app = page(tiers="B", period="last_7", compare="none", measure="amount")
+    assert not app.exception
+    told = numbers(app)
+    assert told["Credits disbursed"] == ("24", "")
+    assert told["Waiting now"][0] == "0"
+
+
+def test_an_empty_ledger_draws_a_page_without_an_error(ledger):
+    ledger.fill([])
+    app = page()
+    assert not app.exception
+    assert numbers(app)["Credits disbursed"][0] == "0"
+    assert "No data for this choice" in words(app)
+
+
+def test_one_credit_draws_the_page(ledger):
+    today = datetime.now(ZONE).date()
+    # Disbursed before it was approved, of a tier and a status that nobody foresaw.
+    ledger.fill([credit(at(today), at(today) - HOUR, sinosure_tier=None, status="odd", disbursement_status="odd")])
+    app = page(period="last_7")
+    assert not app.exception
+    assert numbers(app)["Credits disbursed"][0] == "1"
+
+
+def test_without_prometheus_its_panel_is_one_quiet_line(filled):
+    said = words(page())
+    assert said.count("MIRADOR_PROMETHEUS_URL") == 1
+    assert "cannot be reached" not in said
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(chromium_path() is None, reason="No Chromium on this machine")
+def test_a_click_on_a_bar_opens_its_credits_and_a_row_its_credit(filled, ledger, server_dir):
+    env = {"MIRADOR_LEDGER_URL": ledger.reader, "MIRADOR_LANGUAGE": "en"}
+    yesterday = filled - DAY
+    asked = f"/disbursements?period=custom&from={yesterday}&to={yesterday}&compare=none&events=off"
+    with (
+        serve(server_dir, env, ready="/readyz") as dashboard,
+        chromium() as browser,
+        viewer(browser, locale="en-US", viewport={"width": 1440, "height": 1000}) as window,
+    ):
+        window.open(dashboard.url + asked)
+        chart = window.page.locator(
+            ".st-key-panel-disbursements_by_tier canvas, .st-key-panel-disbursements_by_tier svg.marks"
+        )
+        chart.first.scroll_into_view_if_needed()
+        size = chart.first.bounding_box()
+        assert size is not None
+        # Ten credits are the whole height: the six of AAA stand below, the four of B above.
+        chart.first.click(position={"x": size["width"] * 0.5, "y": size["height"] * 0.7})
+        opened = window.page.locator(".st-key-rows-disbursements_by_tier")
+        opened.wait_for(timeout=20_000)
+        window.wait_for_text("6 rows: ")
+        heading = opened.inner_text()
+        assert re.search(r"6 rows: .*AAA", heading), heading
+        assert "rows have changed since" not in heading
+        table = opened.locator(".dvn-scroller").first
+        table.scroll_into_view_if_needed()
+        table.click(position={"x": 40, "y": 35 * 1.5})
+        window.page.wait_for_url("**/credit?*", timeout=20_000)
+        window.assert_clean()
+
+
+def test_a_dead_ledger_leaves_the_page_standing(ledger):
+    before = sources._connected().sources
+    queries.connect(Sources(ledger_url="postgresql://nobody@127.0.0.1:9/none", connect_timeout=1))
+    try:
+        app = page()
+    finally:
+        queries.connect(before)
+    assert not app.exception
+    assert "The ledger cannot be reached." in words(app)

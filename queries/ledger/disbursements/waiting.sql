@@ -11,8 +11,8 @@
 -- column: waiting double [h] -- how long it has waited
 -- column: over_48h boolean -- whether that is more than 48 hours
 -- column: disbursement_status text -- what the core says of its disbursement
--- column: error_code text -- code of the last failed call to NEON
--- column: error_message text -- its message
+-- column: error_code text -- code of the last failed call to NEON, or how it ended; empty for none
+-- column: error_message text -- its message; empty for none
 -- column: failed_at timestamptz -- when that was
 -- ttl: 30
 with moment as (
@@ -37,8 +37,8 @@ select
     extract(epoch from moment.as_of - queue.approved_at) / 3600 as waiting,
     queue.approved_at < moment.as_of - interval '48 hours' as over_48h,
     queue.disbursement_status,
-    coalesce(failed.error_code, failed.status) as error_code,
-    failed.error_message,
+    coalesce(nullif(failed.error_code, ''), failed.status, '') as error_code,
+    coalesce(failed.error_message, '') as error_message,
     failed.called_at as failed_at
 from queue
 cross join moment
