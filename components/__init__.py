@@ -28,9 +28,10 @@ from components.i18n import (
     short_money,
     when,
 )
-from components.kpi import Card, kpi_card, kpi_row
+from components.kpi import Card, Number, kpi_card, kpi_row, number_card
 from components.panel import panel
 from components.scales import band_names, dpd_names
+from components.table import table
 from components.timeline import id_search, timeline
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "Drill",
     "Figure",
     "Filters",
+    "Number",
     "_",
     "age",
     "area",
@@ -64,6 +66,7 @@ __all__ = [
     "money",
     "ngettext",
     "number",
+    "number_card",
     "on_drawn",
     "on_failure",
     "on_rows",
@@ -78,6 +81,7 @@ __all__ = [
     "short_money",
     "step",
     "stop_if_left",
+    "table",
     "timeline",
     "when",
 ]

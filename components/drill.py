@@ -391,19 +391,24 @@ def _table(source: RowSource, frame: pd.DataFrame, known: RowList, key: str, lab
         if kind == "numeric":
             # Arrow's decimals are shown to the digit, whatever the format says.
             shown[name] = shown[name].astype("float64")
-        if source.leads(name):
-            trigger = f"{key}:open:{name}"
-            config[name] = st.column_config.ButtonColumn(
-                column_words(name),
-                help=_("Open its page"),
-                type="tertiary",
-                alignment="left",
-                key=trigger,
-                on_click=_open,
-                args=(trigger, name, [None if is_unknown(one) else str(one) for one in shown[name]]),
-            )
+        config[name] = id_column(name, shown[name].tolist(), f"{key}:open:{name}", column_words(name)) or config[name]
     height = ROW_HEIGHT * (min(len(shown), TABLE_ROWS) + 1) + 3
     st.dataframe(shown, hide_index=True, height=height, column_config=config, key=f"{key}:table", alt=label)
+
+
+def id_column(name: str, ids: Sequence[Any], key: str, heading: str) -> Any:
+    """A column of ids that lead to their page, in this tab; None where they have none. `key` is that of the click."""
+    if _source is None or not _source.leads(name):
+        return None
+    return st.column_config.ButtonColumn(
+        heading,
+        help=_("Open its page"),
+        type="tertiary",
+        alignment="left",
+        key=key,
+        on_click=_open,
+        args=(key, name, [None if is_unknown(one) else str(one) for one in ids]),
+    )
 
 
 def _column(name: str, kind: str, unit: str, help: str | None) -> Any:

@@ -38,6 +38,24 @@ class Card:
     metric_gap: float | None = None
 
 
+@dataclass(frozen=True)
+class Number:
+    """A number of a frame for a light card; `data` is the frame it comes from, with its stamp.
+
+    `other` is its value in the compared period, `better` the direction that is good, `note` a line of one's own under
+    the number (by default the exact amount, or the target).
+    """
+
+    value: Any
+    unit: str
+    data: pd.DataFrame
+    other: Any = None
+    better: Literal["up", "down", "none"] = "none"
+    definition: str | None = None
+    target: float | None = None
+    note: str = ""
+
+
 def kpi_row(columns: int = 4) -> AbstractContextManager[Any]:
     """A grid for cards: as many beside each other as fit, two on a phone."""
     return st.grid(columns, min_column_width=150, gap="small")
@@ -45,6 +63,25 @@ def kpi_row(columns: int = 4) -> AbstractContextManager[Any]:
 
 def kpi_card(label: str, make: Callable[[], Card], *, key: str, page: str | None = None) -> None:
     """Draw a card in a parallel fragment of its own; `page` (a page file) is where its number is explained."""
+
+    _placed(label, make, _draw, key=key, page=page, height=112)
+
+
+def number_card(label: str, make: Callable[[], Number], *, key: str, page: str | None = None) -> None:
+    """Draw a light card for a number of a frame, against the compared period; otherwise as `kpi_card`."""
+    _placed(label, make, _draw_number, key=key, page=page, height=88)
+
+
+def _placed(
+    label: str,
+    make: Callable[[], Any],
+    draw_number: Callable[[str, Any], str],
+    *,
+    key: str,
+    page: str | None,
+    height: int,
+) -> None:
+    """The card around a number: its parallel fragment, title, menu and age. `draw_number` gives the lines below it."""
 
     @st.fragment(parallel=True, run_every=refresh_seconds())
     def body() -> None:
@@ -59,9 +96,9 @@ def kpi_card(label: str, make: Callable[[], Card], *, key: str, page: str | None
             popover = menu(head, key=f"kpi:{key}")
 
             def draw() -> str:
-                with st.skeleton(height=112):
+                with st.skeleton(height=height):
                     card = make()
-                    facts = _draw(label, card)
+                    facts = draw_number(label, card)
                 figure = Figure(None, card.data)
                 fill_menu(popover, label, figure, key=f"kpi:{key}", definition=card.definition)
                 answer = card.data.attrs.get("answer")
@@ -93,19 +130,58 @@ def _draw(label: str, card: Card) -> str:
     return "  \n".join(_facts(card))
 
 
+def _draw_number(label: str, one: Number) -> str:
+    """Draw the number with its distance to the compared period, and give the lines that stand under it."""
+    other = math.nan if is_unknown(one.other) else float(one.other)
+    delta, arrow = _distance(one.value, other, one.unit)
+    good = {"up": "normal", "down": "inverse", "none": "off"}[one.better]
+    st.metric(
+        label,
+        quantity(one.value, one.unit, short=True),
+        delta,
+        # What has no direction has no colour either.
+        delta_color="off" if arrow == "off" else good,  # type: ignore[arg-type]
+        delta_arrow=arrow,  # type: ignore[arg-type]
+        label_visibility="collapsed",
+        help=one.definition,
+    )
+    first = one.note
+    if not first and one.target is not None:
+        first = _target_words(one.target, one.unit, _is_met(one))
+    if not first and one.unit.lower() == "mxn" and not is_unknown(one.value):
+        first = money(one.value)
+    second = "" if math.isnan(other) else _("Before: {value}").format(value=quantity(one.other, one.unit, short=True))
+    return "  \n".join(line for line in (first, second) if line) or "&nbsp;"
+
+
+def _is_met(one: Number) -> bool | None:
+    if is_unknown(one.value) or one.target is None or one.better == "none":
+        return None
+    return float(one.value) >= one.target if one.better == "up" else float(one.value) <= one.target
+
+
+def _target_words(target: float, unit: str, met: bool | None) -> str:
+    mark = "" if met is None else (":material/check: " if met else ":material/close: ")
+    return mark + _("Target {target}").format(target=quantity(target, unit))
+
+
 def _delta(card: Card) -> tuple[str | None, str]:
+    return _distance(card.value, card.normal, card.unit)
+
+
+def _distance(value: Any, normal: float, unit: str) -> tuple[str | None, str]:
     """The distance from the normal: in points for a share, in its own unit for a score, else in per cent."""
-    if is_unknown(card.value) or math.isnan(card.normal):
+    if is_unknown(value) or math.isnan(normal):
         return None, "off"
-    change = float(card.value) - card.normal
-    if card.unit == "share":
+    change = float(value) - normal
+    if unit == "share":
         words = f"{number(_rounded(change * 100, 1), 1)} {_('pp')}"
-    elif card.unit == "score":
+    elif unit == "score":
         words = number(_rounded(change, 1), 1)
-    elif card.normal == 0:
-        words = quantity(change, card.unit, short=True)
+    elif normal == 0:
+        words = quantity(change, unit, short=True)
     else:
-        words = percent(_rounded(change / abs(card.normal), 2), 0)
+        words = percent(_rounded(change / abs(normal), 2), 0)
     # What rounds to nothing has no direction: "-0 %" would be neither a change nor none.
     if not any(digit in words for digit in "123456789"):
         return words, "off"
@@ -126,8 +202,7 @@ def _facts(card: Card) -> list[str]:
     if card.unit == "mxn" and not is_unknown(card.value):
         first = money(card.value)
     elif card.target is not None:
-        mark = "" if card.target_met is None else (":material/check: " if card.target_met else ":material/close: ")
-        first = mark + _("Target {target}").format(target=quantity(card.target, card.unit))
+        first = _target_words(card.target, card.unit, card.target_met)
     second = _("No comparison at this hour")
     if not math.isnan(card.normal):
         low, high = (_bare(edge, card.unit) for edge in (card.low, card.high))

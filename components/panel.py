@@ -22,6 +22,7 @@ import streamlit as st
 from components.drill import drillable, generation, open_rows, picked_mark
 from components.frame import Figure, age_line, answer_of, fill_menu, guarded, menu, refresh_seconds, unstamped
 from components.i18n import _
+from components.table import as_drawn
 
 
 def panel(
@@ -108,7 +109,7 @@ def _chart(figure: Figure, title: str, name: str) -> pd.Series[Any] | None:
 
 def _table(figure: Figure, title: str, height: int, name: str) -> pd.Series[Any] | None:
     options: dict[str, Any] = {"hide_index": True, "height": height, "column_config": figure.columns, "alt": title}
-    data = unstamped(figure.data)
+    data = as_drawn(unstamped(figure.data))
     if not drillable(figure.drill):
         st.dataframe(data, key=f"{name}:table", **options)
         return None
