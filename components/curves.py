@@ -50,7 +50,6 @@ def curves(
         {
             "_x": _floats(data[x]).to_numpy(),
             "_y": _floats(data[y]).to_numpy() / how.size,
-            "_cohort": starts,
             "_name": named(data[cohort], names) if names else time_names(starts, "month"),
             "_said": [how.words(value) for value in data[y]],
             "_note": data[note].astype(str).to_numpy() if note else "",
@@ -58,18 +57,29 @@ def curves(
         }
     )
     ages = int(frame["_x"].max())
+    oldest, newest = starts.min(), starts.max()
     across = alt.X(
         "_x:Q",
         axis=alt.Axis(title=x_title, titleAnchor="end", grid=False, format="d", tickMinStep=1, tickCount=min(ages, 12)),
         scale=alt.Scale(domain=[0, max(ages, 1)], nice=False, padding=8),
     )
+    # A number, for the legend to be one gradient: months since the oldest.
+    frame["_age"] = (starts.dt.year - oldest.year) * 12 + starts.dt.month - oldest.month
+    span = int(frame["_age"].max())
+    ends = time_names(pd.Series([oldest, newest]), "month")
     colour = alt.Color(
-        "_cohort:T",
-        scale=alt.Scale(range=_ages(), interpolate="lab"),
+        "_age:Q",
+        scale=alt.Scale(domain=[0, max(span, 1)], range=_ages(), interpolate="lab"),
+        # Two labels: the gradient says which way is newer, the tooltip which line is which.
         legend=alt.Legend(
-            orient="top", title=cohort_title, format="%b %Y", gradientLength=140, gradientThickness=8, tickCount=3
+            orient="top",
+            title=cohort_title,
+            gradientLength=200,
+            gradientThickness=8,
+            values=[0, span],
+            labelExpr=f"datum.value > 0 ? '{ends[1]}' : '{ends[0]}'",
         )
-        if frame["_cohort"].nunique() > 1
+        if span
         else None,
     )
     tooltip = [

@@ -17,6 +17,7 @@ from queries.statistics import wilson
 # The buckets of days past due in words, as the queries have them: bucket n is LATE[n - 1].
 LATE = ("1-7", "8-15", "16-30", "31-60", "61-90", "90+")
 MONTHS_SHOWN = 12
+LARGEST = 100
 
 
 def months_before(last: date, months: int = MONTHS_SHOWN) -> date:
@@ -34,6 +35,12 @@ def ended_months(last: date, today: date, months: int = MONTHS_SHOWN) -> list[da
     return [months_before(latest, back) for back in range(1, months + 1)]
 
 
+def grain_of(first: date, last: date) -> str:
+    """`day`, `week` or `month`: the finest that leaves few enough marks to read and to hit."""
+    days = (last - first).days + 1
+    return "day" if days <= 62 else "week" if days <= 400 else "month"
+
+
 def total(frame: pd.DataFrame, column: str) -> Any:
     """Sum of a column, exact for money; 0 of nothing."""
     return sum(frame[column].dropna(), 0)
@@ -42,6 +49,20 @@ def total(frame: pd.DataFrame, column: str) -> Any:
 def ratio(part: Any, whole: Any) -> float | None:
     """Share of a whole; None when there is no whole."""
     return float(part) / float(whole) if whole else None
+
+
+def last_of(days: pd.DataFrame, column: str) -> Any:
+    """The value of the latest day; None when there is no day or no value."""
+    if days.empty:
+        return None
+    value = days.sort_values("day")[column].iloc[-1]
+    return None if pd.isna(value) else value
+
+
+def for_table(overdue: pd.DataFrame) -> pd.DataFrame:
+    """`late_payments/largest_overdue` with money as float64: a table shows Decimals to the last digit."""
+    money = ("principal", "outstanding", "overdue")
+    return _kept(overdue.assign(**{name: pd.to_numeric(overdue[name]).astype("float64") for name in money}), overdue)
 
 
 def late_by_bucket(buckets: pd.DataFrame) -> pd.DataFrame:
@@ -56,7 +77,7 @@ def late_by_day(buckets: pd.DataFrame) -> pd.DataFrame:
 
 
 def roll_rates(rolls: pd.DataFrame, month: date) -> pd.DataFrame:
-    """Roll rates of one month: the columns of `late_payments/rolls`, all (credits in from_bucket), share.
+    """Roll rates of one month: the columns of `late_payments/rolls`, all (credits in from_bucket), share, of (words).
 
     `share` is credits of all, so that the shares of one from_bucket add up to 1; credits new in the month have their
     row too. N. Siddiqi, Credit Risk Scorecards (2006), on roll rate analysis.
@@ -66,6 +87,7 @@ def roll_rates(rolls: pd.DataFrame, month: date) -> pd.DataFrame:
     rates = chosen.assign(
         all=whole,
         share=chosen["credits"].astype("float64") / whole.astype("float64"),
+        of=[_of(credits, all_) for credits, all_ in zip(chosen["credits"], whole, strict=True)],
     )
     return _kept(rates.reset_index(drop=True), rolls)
 
@@ -88,9 +110,9 @@ def cure_rates(rolls: pd.DataFrame) -> pd.DataFrame:
 
 def named_vintages(vintages: pd.DataFrame) -> pd.DataFrame:
     """`late_payments/vintages` with the name of the vintage (2026-01) and `of`, its late credits of all in words."""
-    pairs = zip(vintages["late30"], vintages["credits"], strict=True)
     named = vintages.assign(
-        name=vintages["vintage"].dt.strftime("%Y-%m"), of=[f"{late:,} / {credits:,}" for late, credits in pairs]
+        name=vintages["vintage"].dt.strftime("%Y-%m"),
+        of=[_of(late, credits) for late, credits in zip(vintages["late30"], vintages["credits"], strict=True)],
     )
     return _kept(named, vintages)
 
@@ -140,6 +162,11 @@ def success_by_period(payments: pd.DataFrame) -> pd.DataFrame:
     summed["share"] = _share(summed["succeeded"], summed["attempts"])
     summed["amount_share"] = _share(summed["amount_succeeded"], summed["amount_attempted"])
     return _kept(summed, payments)
+
+
+def _of(part: Any, whole: Any) -> str:
+    """A count and the whole that it is a part of: 12 / 1,234."""
+    return f"{int(part):,} / {int(whole):,}"
 
 
 def _share(part: pd.Series[Any], whole: pd.Series[Any]) -> pd.Series[Any]:

@@ -756,6 +756,11 @@ def test_the_months_to_choose_from_are_over(last, today, latest):
     assert months == [month_later(latest, -back) for back in range(3)]
 
 
+def test_long_periods_are_shown_by_week_and_by_month():
+    grains = [late_payments.grain_of(MONDAY - days * DAY, MONDAY) for days in (0, 61, 62, 399, 400)]
+    assert grains == ["day", "day", "week", "week", "month"]
+
+
 def test_shares_of_nothing_are_unknown_and_not_zero(ledger):
     scene = Scene(MONDAY, MONDAY, MONDAY, rows={"installments": [row(due_date=MONDAY)]})
     shares = late_payments.collection_shares(ledger.asked("collection", scene), scene.as_of)
