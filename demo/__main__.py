@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import signal
 import sys
@@ -236,6 +237,23 @@ class Demo:
             say(result=server.url)
         return server
 
+    def state(self, server: servers.Postgres) -> str:
+        """The database that the dashboard may write, with a role of its own; the URL."""
+        with psycopg.connect(server.url(driver=""), autocommit=True) as owner:
+            if owner.execute("select from pg_roles where rolname = 'mirador_state'").fetchone() is None:
+                owner.execute("create role mirador_state login")
+            if owner.execute("select from pg_database where datname = 'mirador'").fetchone() is None:
+                owner.execute("create database mirador owner mirador_state")
+        return server.url("mirador_state", "mirador")
+
+    def hook_token_file(self) -> Path:
+        """The file with the token that Alertmanager shows to the dashboard, made at the first start."""
+        path = self.folder / "hook.token"
+        if not path.exists():
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+                file.write(secrets.token_urlsafe(24))
+        return path
+
     def alertmanager(self) -> servers.Alertmanager | None:
         """Alertmanager; None (and said) where none can be had."""
         with self.step("Alertmanager") as say:
@@ -243,7 +261,11 @@ class Demo:
             if program is None:
                 say(result="not on this machine and not to be had: goes on without")
                 return None
-            config = self.configure("alertmanager.yml")
+            config = self.configure(
+                "alertmanager.yml",
+                mirador_port=self.ports["dashboard"],
+                hook_token_file=json.dumps(str(self.hook_token_file())),
+            )
             data = self.folder / "alertmanager"
             server = servers.Alertmanager(config, data, program=program, port=self.ports["Alertmanager"])
             self.started.append(("Alertmanager", server))
@@ -312,8 +334,12 @@ class Demo:
                 env["MIRADOR_SCRAPE_INTERVAL"] = "60"
             if alertmanager is not None:
                 env["MIRADOR_ALERTMANAGER_URL"] = alertmanager.url
+            env["MIRADOR_STATE_URL"] = self.state(ledger)
+            env["MIRADOR_HOOK_TOKEN"] = self.hook_token_file().read_text()
             health = f"http://{HOST}:{self.ports['dashboard']}/healthz"
             self.program("Dashboard", "dashboard", ["app", "serve"], env, health, 90)
+            with self.step("Events") as say:
+                say(result=self.tell_events(env["MIRADOR_HOOK_TOKEN"]))
         state = {
             "pid": os.getpid(),
             "url": url,
@@ -325,6 +351,17 @@ class Demo:
         }
         self.mark("running", state)
         return url
+
+    def tell_events(self, token: str) -> str:
+        """Tell the dashboard what happened beside the ledger; how it went."""
+        from demo import events
+
+        made = datetime.fromisoformat(json.loads((self.folder / "history.json").read_text())["until"])
+        try:
+            number = events.tell(f"http://{HOST}:{self.ports['dashboard']}", token, made)
+        except OSError as error:
+            return f"not told, the charts stand without them: {error}"
+        return f"{number} releases and changes of rules told to the dashboard"
 
     def watch(self) -> NoReturn:
         """Wait until a signal; say it once when a part dies."""
@@ -354,7 +391,13 @@ class Demo:
 
 
 SOURCE_VARIABLES = frozenset(
-    {"MIRADOR_LEDGER_URL", "MIRADOR_PROMETHEUS_URL", "MIRADOR_ALERTMANAGER_URL", "MIRADOR_STATE_URL"}
+    {
+        "MIRADOR_LEDGER_URL",
+        "MIRADOR_PROMETHEUS_URL",
+        "MIRADOR_ALERTMANAGER_URL",
+        "MIRADOR_STATE_URL",
+        "MIRADOR_HOOK_TOKEN",
+    }
 )
 
 
