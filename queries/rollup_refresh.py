@@ -37,6 +37,7 @@ DAYS_A_STEP = 31
 CREDITS_A_STEP = 10_000
 STATEMENT_SECONDS = 600.0
 _LOCK = "select pg_try_advisory_lock(hashtext('mirador'), hashtext('rollup'))"
+_UNLOCK = "select pg_advisory_unlock(hashtext('mirador'), hashtext('rollup'))"
 
 _MEASURES = frozenset(
     ("n", "amount", "principal", "credits", "late30", "late30_amount", "amount_due", "amount_paid", "duration_ms")
@@ -584,7 +585,8 @@ class _Writer:
             return _relations(
                 "rollup.fresh f",
                 f"{mine} and f.from_day is distinct from 'infinity'",
-                start="greatest(f.disbursed_day, f.from_day)",
+                # greatest() passes over nulls: a credit that is not disbursed must not be so from that day.
+                start="case when f.disbursed_day is not null then greatest(f.disbursed_day, f.from_day) end",
                 installments="(f.from_day is null or e.paid is null or e.paid > f.from_day)",
             )
         if name == "outcomes":
@@ -844,6 +846,9 @@ def _writing(url: str, zone: ZoneInfo, wait: float, stop: threading.Event | None
         _raise(error)
     finally:
         ended.set()
+        with contextlib.suppress(psycopg.Error):
+            # The end of the connection would do it, too, but later than this returns.
+            writer.connection.execute(_UNLOCK)
         with contextlib.suppress(psycopg.Error):
             writer.connection.close()
 

@@ -1,0 +1,413 @@
+"""The daily tables equal their definitions over the rows, whatever happened between two refreshes."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, Phase, example, given, settings
+from hypothesis import strategies as st
+
+import queries
+from queries import rollup_refresh
+from queries.ledger_client import LedgerClient
+from queries.library import Column, Query
+from queries.rollup_refresh import RefreshRunning, Report, differences, refresh
+from queries.rollups import definitions, from_rows, named_in
+from tests.conftest import ROOT, LedgerUrl
+
+TIMEZONE = "America/Mexico_City"
+ZONE = ZoneInfo(TIMEZONE)
+NO_OVERLAP = timedelta(0)
+
+Connection = psycopg.Connection[Any]
+
+
+@pytest.fixture(autouse=True)
+def no_pause_for_readers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads while tables are built anew, but for those that say so."""
+    monkeypatch.setattr(rollup_refresh, "STATES_SECONDS", -1.0)
+
+
+def plain(url: str) -> str:
+    return url.replace("postgresql+psycopg", "postgresql")
+
+
+def writer_of(ledger: LedgerUrl) -> str:
+    return ledger.owner.replace("//postgres@", "//mirador_rollup@")
+
+
+@pytest.fixture
+def owner(ledger_url: LedgerUrl) -> Iterator[Connection]:
+    """The owner of an empty ledger of this test's own."""
+    with psycopg.connect(plain(ledger_url.owner), autocommit=True) as connection:
+        yield connection
+
+
+def up_to_date(ledger: LedgerUrl, *, timezone: str = TIMEZONE, **options: Any) -> Report:
+    """Refresh, and see that every table equals its definition."""
+    report = refresh(writer_of(ledger), timezone, overlap=NO_OVERLAP, **options)
+    assert differences(writer_of(ledger), timezone) == []
+    return report
+
+
+# --- a ledger that things happen to -----------------------------------------------------------------------------------
+
+EDGES = (
+    # The last change of clocks: an hour comes twice; midnights; a leap day; the last month's end; days to come.
+    datetime(2022, 10, 30, 6, 30, tzinfo=UTC),
+    datetime(2022, 10, 30, 7, 30, tzinfo=UTC),
+    datetime(2022, 10, 31, 6, 0, tzinfo=UTC),
+    datetime(2024, 3, 1, 5, 59, 59, 999999, tzinfo=UTC),
+    datetime(2024, 2, 29, 6, 0, tzinfo=UTC),
+    datetime.now(UTC).replace(day=1, hour=6, minute=0, second=0, microsecond=0),
+    datetime.now(UTC).replace(day=1, hour=5, minute=59, second=0, microsecond=0),
+    datetime.now(UTC) - timedelta(days=180),
+    datetime.now(UTC) - timedelta(days=40),
+    datetime.now(UTC) - timedelta(days=2),
+    datetime.now(UTC),
+    datetime.now(UTC) + timedelta(days=50),
+)
+TIERS = ("AAA", "B", None)
+
+
+class Company:
+    """A small ledger: each kind of event changes rows as a core database would, `updated_at` with them."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.db = connection
+        self.next = 0
+
+    def number(self) -> int:
+        self.next += 1
+        return self.next
+
+    def insert(self, relation: str, **values: Any) -> None:
+        names = ", ".join(values)
+        marks = ", ".join("%s" for _ in values)
+        self.db.execute(f"insert into bi.{relation} ({names}) values ({marks})", list(values.values()))
+
+    def some(self, relation: str, key: str, chance: random.Random) -> Any:
+        row = self.db.execute(f"select {key} from bi.{relation} order by {key}").fetchall()
+        return chance.choice(row)[0] if row else None
+
+    def change(self, relation: str, key: str, chance: random.Random, **changes: Any) -> None:
+        one = self.some(relation, key, chance)
+        if one is not None:
+            column, value = chance.choice(list(changes.items()))
+            self.db.execute(
+                f"update bi.{relation} set {column} = %s, updated_at = clock_timestamp() where {key} = %s", (value, one)
+            )
+
+    def delete(self, relation: str, key: str, chance: random.Random) -> None:
+        one = self.some(relation, key, chance)
+        if one is not None:
+            self.db.execute(f"delete from bi.{relation} where {key} = %s", (one,))
+
+    # --- events ---
+
+    def apply(self, chance: random.Random) -> None:
+        number = self.number()
+        at = chance.choice(EDGES)
+        decided = chance.choice((None, at + timedelta(hours=5)))
+        self.insert(
+            "applications",
+            application_id=f"a{number:03}",
+            conductor_id="d",
+            submitted_at=at,
+            amount_requested=chance.choice((Decimal("1000.10"), Decimal("0.01"))),
+            hase_score=chance.choice((None, 0, 59, 100)),
+            sinosure_tier=chance.choice(TIERS),
+            status="pending" if decided is None else chance.choice(("approved", "rejected")),
+            decided_at=decided,
+            rejection_reason=chance.choice((None, "low score")),
+            updated_at=datetime.now(UTC),
+        )
+
+    def score(self, chance: random.Random) -> None:
+        # Scores are written when they are calculated, and stay.
+        self.insert(
+            "hase_scores",
+            score_id=self.number(),
+            application_id=self.some("applications", "application_id", chance) or "a999",
+            conductor_id="d",
+            score=chance.choice((0, 61, 100)),
+            model_version=chance.choice(("v1", "v2")),
+            calculated_at=datetime.now(UTC) + chance.choice((timedelta(0), timedelta(days=400))),
+        )
+
+    def grant(self, chance: random.Random) -> None:
+        number = self.number()
+        approved = chance.choice(EDGES)
+        disbursed = chance.choice((None, approved, approved + timedelta(hours=49)))
+        self.insert(
+            "credits",
+            credit_id=f"c{number:03}",
+            application_id=self.some("applications", "application_id", chance) or "a999",
+            conductor_id="d",
+            sinosure_tier=chance.choice(("AAA", "B")),
+            principal=Decimal("3000.00"),
+            approved_at=approved,
+            disbursed_at=disbursed,
+            disbursement_status="settled",
+            status="active",
+            closed_at=None,
+            updated_at=datetime.now(UTC),
+        )
+        for sequence in range(1, chance.randint(1, 4) + 1):
+            self.schedule(chance, f"c{number:03}", sequence, approved.date() + timedelta(days=14 * sequence))
+
+    def schedule(
+        self, chance: random.Random, credit: str | None = None, sequence: int = 1, due: date | None = None
+    ) -> None:
+        due = due or chance.choice(EDGES).date()
+        paid = chance.choice((None, None, -3, 0, 1, 8, 31, 32, 95))
+        self.insert(
+            "installments",
+            installment_id=self.number(),
+            credit_id=credit or self.some("credits", "credit_id", chance) or "c999",
+            sequence=sequence,
+            due_date=due,
+            amount_due=Decimal(chance.choice(("100.01", "0.00", "250.00"))),
+            amount_paid=Decimal("0.00"),
+            paid_at=None if paid is None else datetime(due.year, due.month, due.day, 12, tzinfo=UTC) + timedelta(paid),
+            updated_at=datetime.now(UTC),
+        )
+
+    def attempt(self, chance: random.Random) -> None:
+        status = chance.choice(("succeeded", "failed", "pending", "refunded"))
+        self.insert(
+            "payments",
+            payment_id=self.number(),
+            credit_id="c001",
+            processed_at=chance.choice(EDGES),
+            amount=Decimal("10.01"),
+            status=status,
+            method=chance.choice(("card", "spei")),
+            failure_code="declined" if status == "failed" else None,
+            updated_at=datetime.now(UTC),
+        )
+
+    def call(self, chance: random.Random) -> None:
+        self.insert(
+            "integration_calls",
+            call_id=self.number(),
+            called_at=datetime.now(UTC) + timedelta(hours=chance.choice((0, 30))),
+            integration="neon",
+            endpoint="/v1",
+            status=chance.choice(("success", "timeout")),
+            duration_ms=chance.choice((0, 1, 255, 256, 60_000)),
+            request_id="r",
+        )
+
+    def pay(self, chance: random.Random) -> None:
+        self.change("installments", "installment_id", chance, paid_at=chance.choice((*EDGES, None)))
+
+    def pay_a_part(self, chance: random.Random) -> None:
+        self.change("installments", "installment_id", chance, amount_paid=Decimal("3.30"), amount_due=Decimal("99.99"))
+
+    def reschedule(self, chance: random.Random) -> None:
+        moves = {"due_date": chance.choice(EDGES).date(), "sequence": chance.choice((1, 2))}
+        self.change("installments", "installment_id", chance, **moves)
+
+    def hand_over(self, chance: random.Random) -> None:
+        credit = self.some("credits", "credit_id", chance)
+        self.change("installments", "installment_id", chance, credit_id=credit or "c999")
+
+    def change_application(self, chance: random.Random) -> None:
+        self.change(
+            "applications",
+            "application_id",
+            chance,
+            sinosure_tier=chance.choice(TIERS),
+            status="withdrawn",
+            decided_at=chance.choice((*EDGES, None)),
+            submitted_at=chance.choice(EDGES),
+            hase_score=chance.choice((None, 90)),
+            rejection_reason="changed",
+        )
+
+    def change_credit(self, chance: random.Random) -> None:
+        self.change(
+            "credits",
+            "credit_id",
+            chance,
+            sinosure_tier=chance.choice(("AAA", "C")),
+            principal=Decimal("7.77"),
+            approved_at=chance.choice(EDGES),
+            disbursed_at=chance.choice((*EDGES, None)),
+            status="charged_off",
+            application_id=self.some("applications", "application_id", chance) or "a999",
+        )
+
+    def change_payment(self, chance: random.Random) -> None:
+        changes = {"status": "refunded", "processed_at": chance.choice(EDGES), "amount": Decimal("1.00")}
+        self.change("payments", "payment_id", chance, **changes)
+
+    def remove(self, chance: random.Random) -> None:
+        relations = {"applications": "application_id", "credits": "credit_id", "payments": "payment_id"}
+        relations |= {"installments": "installment_id"}
+        self.delete(*chance.choice(list(relations.items())), chance)
+
+    def forget(self, chance: random.Random) -> None:
+        self.delete(*chance.choice([("hase_scores", "score_id"), ("integration_calls", "call_id")]), chance)
+
+
+EVENTS = [
+    *("apply", "score", "grant", "grant", "schedule", "attempt", "call", "pay", "pay", "pay_a_part", "reschedule"),
+    *("hand_over", "change_application", "change_credit", "change_payment", "remove", "forget"),
+]
+
+
+@pytest.fixture(scope="module")
+def company(module_ledger_url: LedgerUrl) -> Iterator[tuple[LedgerUrl, Connection]]:
+    """A ledger that is emptied for each example."""
+    with psycopg.connect(plain(module_ledger_url.owner), autocommit=True) as connection:
+        yield module_ledger_url, connection
+
+
+def emptied(connection: Connection) -> Company:
+    names = "applications credits installments payments hase_scores integration_calls"
+    connection.execute(f"truncate {', '.join(f'bi.{name}' for name in names.split())}")
+    if connection.execute("select to_regclass('rollup.state') is not null").fetchone() == (True,):
+        connection.execute("truncate rollup.state")
+    return Company(connection)
+
+
+event = st.tuples(st.sampled_from(EVENTS), st.integers(0, 2**20))
+steps = st.lists(st.one_of(event, event, event, st.sampled_from(["refresh", "recount"])), min_size=5, max_size=40)
+
+
+@settings(max_examples=20, deadline=None, phases=[Phase.explicit, Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(begin=st.integers(0, 2**20), happens=steps)
+@example(begin=0, happens=["refresh", ("pay", 1)])
+@example(begin=1, happens=[("remove", 3), ("pay", 1), "refresh", ("change_credit", 7), ("hand_over", 2), "recount"])
+def test_every_table_equals_its_definition_after_any_interleaving(
+    company: tuple[LedgerUrl, Connection], begin: int, happens: list[Any]
+):
+    ledger, connection = company
+    company_ = emptied(connection)
+    chance = random.Random(begin)
+    for name in ["apply"] * 4 + ["grant"] * 4 + ["score", "attempt", "call"] * 2:
+        getattr(company_, name)(chance)
+    up_to_date(ledger)
+    for step in [*happens, "recount"]:
+        if step == "refresh":
+            # Finds what was written, not what was deleted or moved.
+            refresh(writer_of(ledger), TIMEZONE, recount=False, overlap=NO_OVERLAP)
+        elif step == "recount":
+            up_to_date(ledger)
+        else:
+            getattr(company_, step[0])(random.Random(step[1]))
+
+
+# --- the definitions by hand ------------------------------------------------------------------------------------------
+
+
+def dpd_bucket(days: int) -> int:
+    return sum(days >= edge for edge in (1, 8, 16, 31, 61, 91))
+
+
+def portfolio(connection: Connection) -> tuple[list[Any], dict[Any, list[Any]]]:
+    """Credits with their local days, and the installments of each."""
+    credits = connection.execute("select * from bi.credits").fetchall()
+    by_credit = defaultdict(list)
+    for credit, due, amount, paid in connection.execute(
+        "select credit_id, due_date, amount_due, paid_at from bi.installments"
+    ):
+        by_credit[credit].append((due, amount, paid.astimezone(ZONE).date() if paid else date.max))
+    return credits, by_credit
+
+
+def month_end(month: date) -> date:
+    return (month.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**20))
+def test_the_portfolio_by_day_is_that_of_a_walk_through_the_days(company: tuple[LedgerUrl, Connection], seed: int):
+    ledger, connection = company
+    company_ = emptied(connection)
+    chance = random.Random(seed)
+    for name in ["apply"] * 3 + ["grant"] * 6 + ["schedule"] * 4 + ["pay"] * 4 + ["score"] * 3:
+        getattr(company_, name)(chance)
+    refresh(writer_of(ledger), TIMEZONE)
+    credits, installments = portfolio(connection)
+    today = datetime.now(ZONE).date()
+
+    def state(credit: Any, day: date) -> tuple[int, Decimal] | None:
+        """Bucket and balance of a disbursed credit at the end of a day; None: not in the portfolio."""
+        start = credit[6].astimezone(ZONE).date()
+        unpaid = [(due, amount) for due, amount, paid in installments[credit[0]] if paid > day]
+        if day < start or not unpaid:
+            return None
+        return dpd_bucket((day - min(due for due, _ in unpaid)).days), sum((a for _, a in unpaid), Decimal(0))
+
+    disbursed = [credit for credit in credits if credit[6] is not None]
+    changes = connection.execute("select day, tier, bucket, credits, amount from rollup.exposure").fetchall()
+    edges = {change[0] for change in changes}
+    for day in sorted({edge + timedelta(days=shift) for edge in edges for shift in (-1, 0, 1)} | {today}):
+        expected: dict[Any, Any] = defaultdict(lambda: [0, Decimal(0)])
+        for credit in disbursed:
+            found = state(credit, day)
+            if found is not None:
+                expected[credit[3], found[0]][0] += 1
+                expected[credit[3], found[0]][1] += found[1]
+        got: dict[Any, Any] = defaultdict(lambda: [0, Decimal(0)])
+        for at, tier, bucket, number, amount in changes:
+            if at <= day:
+                got[tier, bucket][0] += number
+                got[tier, bucket][1] += amount
+        assert {k: v for k, v in got.items() if v != [0, 0]} == {k: v for k, v in expected.items() if v != [0, 0]}, day
+
+    vintages: dict[Any, Any] = {}
+    rolls: dict[Any, int] = defaultdict(int)
+    for credit in disbursed:
+        start = credit[6].astimezone(ZONE).date()
+        month, on_book, before = start.replace(day=1), 0, -1
+        while (end := month_end(month)) < today:
+            cell = vintages.setdefault((start.replace(day=1), on_book, credit[3]), [0, 0, Decimal(0), Decimal(0)])
+            now = state(credit, end)
+            late = now is not None and now[0] >= 4
+            for at, value in enumerate((1, int(late), credit[4], credit[4] if late else 0)):
+                cell[at] += value
+            ever = any(paid > start for _, _, paid in installments[credit[0]])
+            if ever and before != 7:
+                after = 7 if now is None else now[0]
+                rolls[month, credit[3], before, after] += 1
+                before = after
+            month, on_book = end + timedelta(days=1), on_book + 1
+    kept = connection.execute("select * from rollup.vintages").fetchall()
+    assert {(v, m, t): [n, late, amount, bad] for v, m, t, n, late, amount, bad in kept} == vintages
+    assert {tuple(row[:4]): row[4] for row in connection.execute("select * from rollup.rolls")} == dict(rolls)
+
+    outcomes: dict[Any, int] = defaultdict(int)
+    scores = dict(connection.execute("select application_id, hase_score from bi.applications").fetchall())
+    for credit in credits:
+        bad = any(
+            due + timedelta(days=31) <= today and paid > due + timedelta(days=31)
+            for due, _, paid in installments[credit[0]]
+        )
+        old = credit[6] is not None and (today - credit[6].astimezone(ZONE).date()).days >= 180
+        became = "none" if credit[6] is None else "bad" if bad else "good" if old else "young"
+        score = scores.get(credit[1])
+        band = -1 if score is None else min(score // 10 * 10, 90)
+        month = credit[5].astimezone(ZONE).date().replace(day=1)
+        outcomes[month, credit[3], band, -1 if score is None else score, became] += 1
+    kept = connection.execute(
+        "select month, tier, band, score, state, sum(n)::bigint from rollup.outcomes group by 1, 2, 3, 4, 5"
+    ).fetchall()
+    assert {tuple(row[:5]): row[5] for row in kept} == dict(outcomes)
