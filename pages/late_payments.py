@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import date, timedelta
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -15,6 +13,7 @@ from components import (
     Drill,
     Figure,
     Filters,
+    Number,
     _,
     area,
     bar,
@@ -25,13 +24,13 @@ from components import (
     heatmap,
     kpi_row,
     line,
-    money,
     ngettext,
     number,
+    number_card,
     panel,
     pareto,
-    percent,
     quantity,
+    table,
 )
 from components.curves import curves
 from queries import late_payments
@@ -97,85 +96,6 @@ def month_name(month: str) -> str:
     return day_name(date.fromisoformat(f"{month}-01"), style="MMMM y")
 
 
-def figure(
-    title: str,
-    data: pd.DataFrame,
-    value: Any,
-    before: Any,
-    unit: str,
-    *,
-    note: str = "",
-    better: str = "down",
-    history: Sequence[Any] = (),
-) -> Figure:
-    """A number against the compared period's, with its course and a line of its own; `better` is the good direction."""
-    moved = None
-    if not (is_nothing(value) or is_nothing(before)):
-        change = float(value) - float(before)
-        if unit == "share":
-            moved = f"{change * 100:+.2f} {_('pp')}" if abs(change) < 0.01 else f"{change * 100:+.1f} {_('pp')}"
-        elif before:
-            moved = f"{'+' if change > 0 else ''}{percent(change / float(before))}"
-    still = moved is None or not any(digit in moved for digit in "123456789")
-    if moved and still:
-        # What rounds to nothing has no direction.
-        moved = moved.lstrip("+-")
-    course = [float(one) for one in history if not is_nothing(one)]
-    st.metric(
-        title,
-        quantity(value, unit, short=True),
-        moved,
-        delta_color="off" if still else {"up": "normal", "down": "inverse"}[better],
-        delta_arrow="off" if still else "auto",
-        chart_data=course if len(course) > 1 else None,
-        chart_type="line",
-        label_visibility="collapsed",
-    )
-    # Two lines on each card, so that cards stand in line.
-    past = "&nbsp;" if is_nothing(before) else _("before: {value}").format(value=quantity(before, unit, short=True))
-    st.caption(f"{past}  \n{note or '&nbsp;'}")
-    return Figure(None, data, drawn=True)
-
-
-def is_nothing(value: Any) -> bool:
-    """Whether there is no number."""
-    return value is None or bool(pd.isna(value))
-
-
-def overdue_columns(rows: pd.DataFrame) -> dict[str, Any]:
-    """How the list is shown: the credit's page behind its id."""
-    column = st.column_config
-    amount = "$%,.2f"
-    most = max((int(days) for days in rows["dpd"]), default=1)
-    return {
-        "credit_id": column.ButtonColumn(
-            _("Credit"),
-            help=_("Open its page"),
-            type="tertiary",
-            alignment="left",
-            key="overdue:open",
-            on_click=open_credit,
-            args=(rows["credit_id"].tolist(),),
-        ),
-        "conductor_id": column.TextColumn(_("Driver")),
-        "tier": column.TextColumn(_("Tier")),
-        "status": column.TextColumn(_("Status")),
-        "principal": column.NumberColumn(_("Principal"), format=amount),
-        "outstanding": column.NumberColumn(_("Outstanding"), format=amount),
-        "overdue": column.NumberColumn(_("Overdue"), format=amount),
-        "installments": column.NumberColumn(_("Late installments"), format="%d"),
-        "oldest_due": column.DateColumn(_("Oldest due"), format="YYYY-MM-DD"),
-        "dpd": column.ProgressColumn(_("Days late"), format="%d", min_value=0, max_value=most, color="red"),
-    }
-
-
-def open_credit(ids: list[str]) -> None:
-    """Go to the page of the credit whose id was clicked; the ids are those that stood there."""
-    click = st.session_state["overdue:open"]
-    if click is not None and click["row"] < len(ids):
-        st.switch_page(Path(__file__).with_name("credit.py"), query_params={"id": ids[click["row"]]})
-
-
 def small_section(title: str) -> Any:
     """A heading with room for a choice at its right."""
     head = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute")
@@ -214,115 +134,96 @@ pay_grain = late_payments.grain_of(filters.first, filters.last)
 # --- the numbers ------------------------------------------------------------------------------------------------------
 
 
-def late_figure(title: str, column: str, unit: str) -> Figure:
+def late_number(column: str, unit: str, definition: str) -> Number:
     """Late installments at the end of the period, counted or in MXN, against the end of the compared one."""
     found = asked("buckets")
-    days = late_payments.late_by_day(found)
-    value = late_payments.last_of(days, column)
-    before = None
-    if filters.other:
-        before = late_payments.last_of(late_payments.late_by_day(asked("buckets", filters.other)), column)
-    return figure(
-        title, found, value, before, unit, note=money(value) if unit == "mxn" else "", history=days[column].tolist()
+    past = asked("buckets", filters.other) if filters.other else None
+    return Number(
+        late_payments.last_of(late_payments.late_by_day(found), column),
+        unit,
+        found,
+        other=None if past is None else late_payments.last_of(late_payments.late_by_day(past), column),
+        better="down",
+        definition=definition,
     )
 
 
-def at_risk_figure(over: int) -> Figure:
+def at_risk_number(over: int) -> Number:
     """PAR at the end of the period against the end of the compared one."""
     found = asked("portfolio")
-    before = late_payments.last_of(asked("portfolio", filters.other), f"par{over}") if filters.other else None
-    note = _("{part} of {whole}").format(
-        part=quantity(late_payments.last_of(found, f"amount{over}"), "mxn", short=True),
-        whole=quantity(late_payments.last_of(found, "amount"), "mxn", short=True),
-    )
-    return figure(
-        f"PAR{over}",
-        found,
+    return Number(
         late_payments.last_of(found, f"par{over}"),
-        before,
         "share",
-        note=note,
-        history=found[f"par{over}"].tolist(),
+        found,
+        other=late_payments.last_of(asked("portfolio", filters.other), f"par{over}") if filters.other else None,
+        better="down",
+        definition=at_risk_definition(over),
+        note=part_of(late_payments.last_of(found, f"amount{over}"), late_payments.last_of(found, "amount"), "mxn"),
     )
+
+
+def share_number(name: str, part: str, whole: str, unit: str, definition: str, **more: Any) -> Number:
+    """A part of a whole over the period, against the compared one."""
+    found = asked(name, **more)
+    value, other = (
+        late_payments.ratio(late_payments.total(frame, part), late_payments.total(frame, whole))
+        if frame is not None
+        else None
+        for frame in (found, asked(name, filters.other, **more) if filters.other else None)
+    )
+    note = part_of(late_payments.total(found, part), late_payments.total(found, whole), unit)
+    return Number(value, "share", found, other=other, better="up", definition=definition, note=note)
+
+
+def part_of(part: Any, whole: Any, unit: str) -> str:
+    """$1.5 M of $110 M."""
+    return _("{part} of {whole}").format(part=quantity(part, unit, short=True), whole=quantity(whole, unit, short=True))
 
 
 with kpi_row(6):
-
-    @panel(
+    number_card(
         _("Late installments"),
-        height=96,
-        help=_("Installments past due and not fully paid at the end of the period's last day."),
+        lambda: late_number(
+            "installments",
+            "count",
+            _("Installments past due and not fully paid at the end of the period's last day."),
+        ),
         key="late-installments",
     )
-    def late_installments() -> Figure:
-        return late_figure(_("Late installments"), "installments", "count")
-
-    @panel(_("Late amount"), height=96, help=_("Their scheduled amount, whatever was paid in part."), key="late-amount")
-    def late_amount() -> Figure:
-        return late_figure(_("Late amount"), "amount", "mxn")
-
-    @panel("PAR30", height=96, help=at_risk_definition(30), key="par30-number")
-    def par30_number() -> Figure:
-        return at_risk_figure(30)
-
-    @panel("PAR90", height=96, help=at_risk_definition(90), key="par90-number")
-    def par90_number() -> Figure:
-        return at_risk_figure(90)
-
-    @panel(
+    number_card(
+        _("Late amount"),
+        lambda: late_number("amount", "mxn", _("Their scheduled amount, whatever was paid in part.")),
+        key="late-amount",
+    )
+    number_card("PAR30", lambda: at_risk_number(30), key="par30")
+    number_card("PAR90", lambda: at_risk_number(90), key="par90")
+    number_card(
         _("Collection efficiency"),
-        height=96,
-        help=_(
-            "Of the scheduled amount that fell due in the period, the share paid in full by the period's last day: so "
-            "both periods had the same time to collect."
+        lambda: share_number(
+            "collection",
+            "collected_by_last",
+            "due",
+            "mxn",
+            _(
+                "Of the scheduled amount that fell due in the period, the share paid in full by the period's last day: "
+                "so both periods had the same time to collect."
+            ),
+            grain="week",
         ),
-        key="collection-number",
+        key="collection-efficiency",
     )
-    def collection_number() -> Figure:
-        found = asked("collection", grain="week")
-        due, collected = (late_payments.total(found, name) for name in ("due", "collected_by_last"))
-        before = None
-        if filters.other:
-            past = asked("collection", filters.other, grain="week")
-            before = late_payments.ratio(
-                late_payments.total(past, "collected_by_last"), late_payments.total(past, "due")
-            )
-        note = _("{part} of {whole}").format(
-            part=quantity(collected, "mxn", short=True), whole=quantity(due, "mxn", short=True)
-        )
-        return figure(
-            _("Collection efficiency"),
-            found,
-            late_payments.ratio(collected, due),
-            before,
-            "share",
-            note=note,
-            better="up",
-        )
-
-    @panel(
+    number_card(
         _("Payment success"),
-        height=96,
-        help=_("Attempts that succeeded, of those that succeeded or failed in the period."),
-        key="success-number",
+        lambda: share_number(
+            "payments",
+            "succeeded",
+            "attempts",
+            "count",
+            _("Attempts that succeeded, of those that succeeded or failed in the period."),
+            grain=pay_grain,
+        ),
+        key="payment-success",
     )
-    def success_number() -> Figure:
-        found = asked("payments", grain=pay_grain)
-        succeeded, attempts = (late_payments.total(found, name) for name in ("succeeded", "attempts"))
-        before = None
-        if filters.other:
-            past = asked("payments", filters.other, grain=pay_grain)
-            before = late_payments.ratio(late_payments.total(past, "succeeded"), late_payments.total(past, "attempts"))
-        return figure(
-            _("Payment success"),
-            found,
-            late_payments.ratio(succeeded, attempts),
-            before,
-            "share",
-            note=_("{part} of {whole}").format(part=number(succeeded), whole=number(attempts)),
-            better="up",
-            history=late_payments.success_by_period(found)["share"].tolist(),
-        )
 
 
 # --- late now, and day by day -----------------------------------------------------------------------------------------
@@ -756,5 +657,20 @@ with small_section(_("Largest overdue credits")):
     key="largest_overdue",
 )
 def largest_overdue() -> Figure:
-    found = asked("largest_overdue", charged_off=whose == "all", size=late_payments.LARGEST)
-    return Figure(None, late_payments.for_table(found), _("Largest overdue credits"), columns=overdue_columns(found))
+    return table(
+        asked("largest_overdue", charged_off=whose == "all", size=late_payments.LARGEST),
+        {
+            "credit_id": ("link", _("Credit")),
+            "conductor_id": ("link", _("Driver")),
+            "tier": ("text", _("Tier")),
+            "status": ("text", _("Status")),
+            "principal": ("mxn", _("Principal")),
+            "outstanding": ("mxn", _("Outstanding")),
+            "overdue": ("mxn", _("Overdue")),
+            "installments": ("count", _("Late installments")),
+            "oldest_due": ("date", _("Oldest due")),
+            "dpd": ("days", _("Days late")),
+        },
+        title=_("Largest overdue credits"),
+        key="overdue",
+    )

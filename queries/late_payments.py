@@ -59,12 +59,6 @@ def last_of(days: pd.DataFrame, column: str) -> Any:
     return None if pd.isna(value) else value
 
 
-def for_table(overdue: pd.DataFrame) -> pd.DataFrame:
-    """`late_payments/largest_overdue` with money as float64: a table shows Decimals to the last digit."""
-    money = ("principal", "outstanding", "overdue")
-    return _kept(overdue.assign(**{name: pd.to_numeric(overdue[name]).astype("float64") for name in money}), overdue)
-
-
 def late_by_bucket(buckets: pd.DataFrame) -> pd.DataFrame:
     """The last day of `late_payments/buckets`: the rows of that day (day, bucket, late, installments, amount)."""
     return _kept(buckets[buckets["day"] == buckets["day"].max()].reset_index(drop=True), buckets)
