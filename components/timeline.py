@@ -131,6 +131,9 @@ def id_search(label: str, *, placeholder: str) -> str:
     if st.session_state.get("_id_asked") != asked or "id_typed" not in st.session_state:
         # A link has led here since the box was last drawn.
         st.session_state["id_typed"] = asked
+        if asked and "_id_asked" in st.session_state:
+            # A link from a page to itself changes what the page reads and leaves the browser's address behind.
+            st.query_params["id"] = asked
     typed = st.text_input(
         label,
         key="id_typed",
