@@ -47,12 +47,12 @@ def asked(name: str, chosen: Filters | None = None, **more: Any) -> pd.DataFrame
     return queries.ledger(f"hase/{name}", {**(chosen or filters), **more})
 
 
-def named_by(query: str, column: str) -> list[str]:
-    """The names that the ledger has, for a filter; none while it does not answer."""
+def named_by(query: str, column: str, key: str) -> list[str]:
+    """The names that the ledger has, for a filter; while it does not answer those that the link asks for."""
     try:
         return [str(name) for name in queries.ledger(f"hase/{query}", {"last": today}, deadline=2)[column]]
     except queries.SourceError:
-        return []
+        return list(st.query_params.get_all(key))
 
 
 def first_day() -> date:
@@ -111,8 +111,8 @@ below_title = st.empty()
 filters = filter_bar(
     today,
     earliest=first_day(),
-    tiers=named_by("tiers", "tier"),
-    segment=("model_version", _("Model"), named_by("models", "model_version")),
+    tiers=named_by("tiers", "tier", "tiers"),
+    segment=("model_version", _("Model"), named_by("models", "model_version", "model_version")),
 )
 below_title.caption(filters.caption())
 
@@ -751,7 +751,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
 
 def changes(told: hase.WhatIf) -> None:
     """What the other cut-off would have changed, as four numbers and a sentence."""
-    about = "" if told.exact else _("about") + " "
+    about = "" if told.exact else "≈ "
     numbers = (
         (_("Approvals"), number(round(told.approvals_then)), told.approvals_then - told.approvals_now, number, "off"),
         (
@@ -844,7 +844,13 @@ with decided:
             unit="count",
             title=_("Applications"),
             color="status",
-            names={-1: _("No score"), **{band: hase.band_name(band, 10) for band in range(0, 100, 10)}},
+            names={
+                -1: _("No score"),
+                **{band: hase.band_name(band, 10) for band in range(0, 100, 10)},
+                "approved": _("Approved"),
+                "rejected": _("Rejected"),
+                "withdrawn": _("Withdrawn"),
+            },
             drill=Drill(
                 "rows/decisions",
                 {"first": filters.first, "last": filters.last, "tiers": filters.tiers},

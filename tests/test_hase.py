@@ -921,8 +921,10 @@ def test_the_page_opens_on_an_empty_ledger(ledger):
 
 def test_the_page_opens_while_the_ledger_is_down():
     queries.connect(Sources(ledger_url="postgresql://nobody@127.0.0.1:9/none", connect_timeout=1))
-    drawn = page()
+    drawn = page(model_version="hase-4")
     assert not drawn.exception
+    assert not drawn.warning
+    assert drawn.multiselect(key="model_version").value == ["hase-4"]
     assert "The ledger cannot be reached" in texts(drawn)
     assert "could not be drawn" not in texts(drawn)
 
