@@ -24,6 +24,7 @@ import components
 import queries
 from queries import Prometheus, Sources, approvals, sources
 from queries.statistics import difference_of_shares, wilson
+from tests.dashboard import chromium, chromium_path, serve, viewer
 
 ZONE = ZoneInfo("America/Mexico_City")
 PAGE = Path(__file__).resolve().parent.parent / "pages" / "approvals.py"
@@ -115,10 +116,12 @@ def between(frame: pd.DataFrame, moment: str, first: date, last: date) -> pd.Dat
 class Ledger:
     """The ledger as a test fills and asks it."""
 
-    def __init__(self, owner: Any) -> None:
+    def __init__(self, owner: Any, reader: str) -> None:
         self.owner = owner
+        self.reader = reader
 
     def fill(self, rows: list[Application]) -> None:
+        queries.connect(Sources(ledger_url=self.reader))
         self.owner.rollback()
         cursor = self.owner.cursor()
         cursor.execute("truncate " + ", ".join(f"bi.{table}" for table in TABLES))
@@ -151,8 +154,7 @@ def ledger(module_ledger_url) -> Iterator[Ledger]:
     engine = create_engine(module_ledger_url.owner)
     owner = engine.raw_connection()
     owner.cursor().execute("set synchronous_commit = off")
-    queries.connect(Sources(ledger_url=module_ledger_url.reader))
-    yield Ledger(owner)
+    yield Ledger(owner, module_ledger_url.reader)
     queries.disconnect()
     owner.close()
     engine.dispose()
@@ -351,7 +353,9 @@ QUESTIONS: dict[str, tuple[Callable[[Scene], dict], tuple[str, ...]]] = {
     "decision_times": (decision_times, ("day", "bucket")),
     "steps": (steps, ("step", "bucket")),
 }
-RANDOM = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+RANDOM = settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+# What is made of an answer in pandas takes longer than the answer.
+FEW = settings(RANDOM, max_examples=10)
 
 
 def test_each_question_of_the_page_has_a_reference():
@@ -413,7 +417,7 @@ def test_the_rows_behind_a_mark_are_as_many_as_it_says(ledger, scene):
 # What the page makes of the answers. ----------------------------------------------------------------------------------
 
 
-@RANDOM
+@FEW
 @given(scene=scenes(), grain=st.sampled_from(["day", "week", "month"]))
 def test_bins_hold_their_days_and_their_rates(ledger, scene, grain):
     ledger.fill(scene.rows)
@@ -439,7 +443,7 @@ def test_bins_hold_their_days_and_their_rates(ledger, scene, grain):
         assert (plain(one.low), plain(one.high)) == (plain(float(low[0])), plain(float(high[0])))
 
 
-@RANDOM
+@FEW
 @given(scene=scenes(), grain=st.sampled_from(["day", "week", "month"]))
 def test_the_bounds_of_times_hold_the_times_from_the_rows(ledger, scene, grain):
     ledger.fill(scene.rows)
@@ -466,7 +470,7 @@ def test_the_bounds_of_times_hold_the_times_from_the_rows(ledger, scene, grain):
         holds((one.low, one.about, one.high), seconds, 0.5)
 
 
-@RANDOM
+@FEW
 @given(scene=scenes(), grain=st.sampled_from(["day", "week", "month"]))
 def test_the_shares_of_a_cohort_are_its_rows_and_add_up_to_one(ledger, scene, grain):
     ledger.fill(scene.rows)
@@ -481,7 +485,7 @@ def test_the_shares_of_a_cohort_are_its_rows_and_add_up_to_one(ledger, scene, gr
     assert found["n"].sum() == len(rows)
 
 
-@RANDOM
+@FEW
 @given(now=scenes(), then=scenes(), by=st.sampled_from(["tier", "band"]))
 def test_contributions_add_up_to_the_change_of_the_whole_rate(ledger, now, then, by):
     frames = []
@@ -501,7 +505,7 @@ def test_contributions_add_up_to_the_change_of_the_whole_rate(ledger, now, then,
     assert (said.change_low, said.change_high) == difference_of_shares(a, n, a0, n0)
 
 
-@RANDOM
+@FEW
 @given(scene=scenes())
 def test_the_ratio_of_amounts_is_principal_over_requested(ledger, scene):
     ledger.fill(scene.rows)
@@ -809,6 +813,40 @@ def test_one_application_draws_the_page(ledger):
     app = drawn()
     assert not app.exception
     assert "Near the threshold of 30 %: **100.0 %** approved, too few decisions to tell." in words(app)
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(chromium_path() is None, reason="No Chromium on this machine")
+def test_a_click_on_a_bar_opens_its_decisions_and_a_row_its_credit(filled, module_ledger_url, server_dir):
+    env = {"MIRADOR_LEDGER_URL": module_ledger_url.reader, "MIRADOR_LANGUAGE": "en"}
+    with (
+        serve(server_dir, env, ready="/readyz") as dashboard,
+        chromium() as browser,
+        # Wide enough for every column of the list.
+        viewer(browser, locale="en-US", viewport={"width": 2400, "height": 1300}) as window,
+    ):
+        window.open(f"{dashboard.url}/approvals")
+        chart = window.page.locator(".st-key-panel-amounts").locator("canvas, svg.marks").first
+        chart.scroll_into_view_if_needed()
+        size = chart.bounding_box()
+        assert size is not None
+        # Two bars: A with 30 approved, B with 10.
+        chart.click(position={"x": size["width"] * 0.3, "y": size["height"] * 0.6})
+        rows = window.page.locator(".st-key-rows-amounts")
+        rows.wait_for(timeout=20_000)
+        window.wait_for_text("30 rows: Decisions")
+        assert "rows have changed since" not in rows.inner_text()
+        table = rows.locator(".dvn-scroller").first
+        table.scroll_into_view_if_needed()
+        window.page.wait_for_function("document.querySelectorAll('.st-key-rows-amounts th').length > 10")
+        headings = [words.strip() for words in rows.locator("th").all_text_contents()]
+        assert headings[-2].startswith("Credit")
+        size = table.bounding_box()
+        assert size is not None
+        table.click(position={"x": size["width"] - 230, "y": 52})
+        window.page.wait_for_url("**/credit?id=k*", timeout=20_000)
+        window.drawn()
+        window.assert_clean()
 
 
 def test_a_dead_ledger_leaves_the_page_standing():
