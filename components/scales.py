@@ -360,7 +360,7 @@ def bins_of(days: pd.Series[Any], bin: str | None) -> tuple[pd.Series[Any], Grai
         bin = "day" if length <= 62 else "week" if length <= 400 else "month"
     whole = shown.dt.normalize()
     if bin == "week":
-        return whole - pd.to_timedelta(whole.dt.weekday, unit="D"), "week"
+        return whole - pd.to_timedelta(whole.dt.day_of_week, unit="D"), "week"
     if bin == "month":
         return whole - pd.to_timedelta(whole.dt.day - 1, unit="D"), "month"
     return whole, "day"
