@@ -365,6 +365,7 @@ def line(
     order: Sequence[Any] | None = None,
     names: Names = None,
     compare: pd.DataFrame | None = None,
+    periods: tuple[str, str] | None = None,
     low: str | None = None,
     high: str | None = None,
     target: Target = None,
@@ -378,12 +379,14 @@ def line(
 
     `x` is a day (or the first day of a week or month) or a moment; `zero` forces the axis to begin at nothing, or not;
     by default it does for counts and money.
+
+    `periods` are the words for the line and for the compared one, where they are no periods of the filter.
     """
     if _is_empty(data, y) or data[x].isna().all():
         return Figure(None, data, title)
     grain = grain_of(data[x])
     how = measure(unit, [*data[y], *(() if compare is None else compare[y])])
-    this = _("This period")
+    this, compared = periods or (_("This period"), _("Compared period"))
     frame = _series(data, x, y, color, names, this, how)
     frame["mark"] = _marks(data, drill)["mark"].to_numpy()
     if low and high:
@@ -408,7 +411,6 @@ def line(
     plain = position.copy()
     begins = zero if zero is not None else how.unit.lower() in {"count", "mxn"}
     height_of = alt.Y("_y:Q", axis=how.axis(), scale=alt.Scale(zero=begins, nice=True))
-    compared = _("Compared period")
     many = color is not None
     domain = series if many else ([this, compared] if beside is not None else [this])
     hues = colours_of(series) if many else ([accent(), pale()] if beside is not None else [accent()])
@@ -448,7 +450,7 @@ def line(
             .mark_line(strokeWidth=2, strokeDash=[2, 3])
             .encode(x=position, y=height_of, color=colour)
         )
-    strip = _hover(frame, beside, series, position, grain, many=many)
+    strip = _hover(frame, beside, series, position, grain, many=many, periods=(this, compared))
     # One line: anywhere over a day picks it. Several: its point does.
     layers.append(
         strip.mark_rect(opacity=0, **_cursor(drill)).add_params(pick) if drill is not None and not many else strip
@@ -530,6 +532,7 @@ def _hover(
     grain: Grain,
     *,
     many: bool,
+    periods: tuple[str, str] = ("", ""),
 ) -> Any:
     """An unseen strip over each day, whose tooltip has every series: the eye need not hit a line."""
     wide = frame.pivot_table(index="_start", columns="_series", values="_said", aggfunc="first", dropna=False)
@@ -538,7 +541,7 @@ def _hover(
     wide = wide.fillna(UNKNOWN).reset_index()
     tooltip = [alt.Tooltip("_name:N", title=_("Day") if grain == "day" else _("Time"))]
     tooltip += [
-        alt.Tooltip(f"_s{place}:N", title=name if many else _("This period") if beside is not None else _("Value"))
+        alt.Tooltip(f"_s{place}:N", title=name if many else periods[0] if beside is not None else _("Value"))
         for place, name in enumerate(series)
     ]
     if "_interval" in frame and not many:
@@ -548,7 +551,7 @@ def _hover(
     if beside is not None and not many:
         past = beside.set_index("_start")["_said"]
         wide["_past"] = wide["_start"].map(past[~past.index.duplicated()]).fillna(UNKNOWN)
-        tooltip.append(alt.Tooltip("_past:N", title=_("Compared period")))
+        tooltip.append(alt.Tooltip("_past:N", title=periods[1]))
     if not many:
         texts = frame.dropna(subset=["mark"]).set_index("_start")["mark"]
         wide["mark"] = wide["_start"].map(texts[~texts.index.duplicated()]).fillna("")

@@ -54,6 +54,9 @@ COLOURS = {
     "success": "#1b8a6b",
     "error": "#c8553d",
     "timeout": "#e0a030",
+    # whether it came in time
+    "Over 48 h": "#c8553d",
+    "Undecided": "#9fb3c8",
     # HASE bands, along the same scale as the tiers
     "0-9": "#b8432f",
     "10-19": "#c8553d",
@@ -167,6 +170,8 @@ def colours_of(names: Sequence[str]) -> list[str]:
     """A colour for each name: the house's; grey for a stranger among them; told apart when none has a meaning."""
     dark = is_dark()
     known = {**COLOURS, **ON_DARK} if dark else COLOURS
+    # A name that is shown in the viewer's language keeps its colour.
+    known = {**{_(name): colour for name, colour in known.items()}, **known}
     nothing = {_("(none)"), _("No score"), _("Not late")}
     if any(_key(name) in known for name in names):
         return [known.get(_key(name), GREY) for name in names]
