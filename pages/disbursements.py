@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -14,6 +13,7 @@ from components import (
     Drill,
     Figure,
     Filters,
+    Number,
     _,
     bars_over_time,
     choice_filter,
@@ -25,10 +25,12 @@ from components import (
     money,
     ngettext,
     number,
+    number_card,
     panel,
     percent,
     quantity,
     step,
+    table,
 )
 from queries import disbursements
 
@@ -86,7 +88,96 @@ def behind(**more: Any) -> dict[str, Any]:
     return {"tiers": filters.tiers, **more}
 
 
-# --- words and small pictures -----------------------------------------------------------------------------------------
+# --- the cards --------------------------------------------------------------------------------------------------------
+
+
+def credits_disbursed() -> Number:
+    now, then = asked("by_day"), compared("by_day")
+    credits = disbursements.totals(now).credits
+    return Number(
+        credits,
+        "count",
+        now,
+        other=None if then is None else disbursements.totals(then).credits,
+        better="up",
+        definition=_("Credits whose money was sent in the period."),
+        note=_("{n} a day").format(n=number(credits / filters.days, 1)),
+    )
+
+
+def amount_disbursed() -> Number:
+    now, then = asked("by_day"), compared("by_day")
+    return Number(
+        disbursements.totals(now).amount,
+        "mxn",
+        now,
+        other=None if then is None else disbursements.totals(then).amount,
+        better="up",
+        definition=_("Principal of the credits disbursed in the period, in MXN."),
+    )
+
+
+def mean_principal() -> Number:
+    now, then = asked("by_day"), compared("by_day")
+    return Number(
+        disbursements.totals(now).mean,
+        "mxn",
+        now,
+        other=None if then is None else disbursements.totals(then).mean,
+        definition=_("Amount disbursed over credits disbursed."),
+    )
+
+
+def median_time() -> Number:
+    now, then = asked("times"), compared("times")
+    most = disbursements.hours_until(disbursements.kaplan_meier(now), 0.9)
+    return Number(
+        half_time(now),
+        "seconds",
+        now,
+        other=half_time(then),
+        better="down",
+        definition=_(
+            "Hours, rounded up, within which half of the credits approved in the period had their money; those that "
+            "wait count for as long as they have waited (Kaplan-Meier)."
+        ),
+        note="" if most is None else _("9 of 10 within {hours} h").format(hours=most),
+    )
+
+
+def over_48h() -> Number:
+    now, then = asked("over_48h"), compared("over_48h")
+    told = disbursements.over_48h(now)
+    met = "" if told.share is None else f":material/{'check' if told.share <= SLO else 'close'}: "
+    undecided = ngettext("{n} undecided", "{n} undecided", told.undecided).format(n=number(told.undecided))
+    return Number(
+        told.share,
+        "share",
+        now,
+        other=None if then is None else disbursements.over_48h(then).share,
+        better="down",
+        definition=_(
+            "Of the credits approved in the period and decided, those whose money took more than 48 h or is not sent "
+            "after 48 h. Those that wait and whose 48 h are not over are undecided and left out."
+        ),
+        note=f"{met}{_('SLO {share}').format(share=percent(SLO, 0))} · {undecided}",
+    )
+
+
+def waiting_in_all() -> Number:
+    now, then = asked("waiting_now"), compared("waiting_then")
+    return Number(
+        int(now["credits"].iloc[0]),
+        "count",
+        now,
+        other=None if then is None else int(then["credits"].iloc[0]),
+        better="down",
+        definition=_("Credits approved, not disbursed and not cancelled, against the end of the compared period."),
+        note=money(now["amount"].iloc[0]),
+    )
+
+
+# --- words ------------------------------------------------------------------------------------------------------------
 
 
 def states() -> dict[str, str]:
@@ -100,31 +191,6 @@ def change(value: Any, before: Any) -> str | None:
         return None
     share = float(value) / float(before) - 1
     return f"{'+' if share > 0 else ''}{percent(share)}"
-
-
-def figure(
-    label: str, data: pd.DataFrame, value: Any, before: Any, unit: str, *, note: str = "", better: str = "up"
-) -> Figure:
-    """A number against the compared period's, with a line of its own: the exact amount, or what it leaves out.
-
-    `better` says which direction is good: up, down or none.
-    """
-    known = not (pd.isna(value) or pd.isna(before)) if value is not None and before is not None else False
-    points = known and unit == "share"
-    moved = f"{(value - before) * 100:+.1f} {_('pp')}" if points else change(value, before) if known else None
-    still = moved is not None and not any(digit in moved for digit in "123456789")
-    st.metric(
-        label,
-        quantity(value, unit, short=True),
-        moved,
-        delta_color={"up": "normal", "down": "inverse"}.get(better, "off") if not still else "off",
-        delta_arrow="off" if still or moved is None else "auto",
-        delta_description=_("before: {value}").format(value=quantity(before, unit, short=True)) if known else None,
-        label_visibility="collapsed",
-    )
-    if note:
-        st.caption(note)
-    return Figure(None, data, drawn=True)
 
 
 def target_of_month() -> float | None:
@@ -189,41 +255,6 @@ def month_facts(month: disbursements.Month) -> None:
     st.caption(" ".join(words))
 
 
-def queue_columns(rows: pd.DataFrame) -> dict[str, Any]:
-    """How the queue is shown: its wait against the 48 hours, and the credit's page behind its id."""
-    column = st.column_config
-    return {
-        "credit_id": column.ButtonColumn(
-            _("Credit"),
-            help=_("Open its page"),
-            type="tertiary",
-            alignment="left",
-            key="queue:open",
-            on_click=open_credit,
-            args=(rows["credit_id"].tolist(),),
-        ),
-        "tier": column.TextColumn(_("Tier")),
-        "amount": column.NumberColumn(_("Principal"), format="$%,.2f"),
-        "approved_at": column.DatetimeColumn(_("Approved at"), format="D MMM HH:mm"),
-        "waiting": column.ProgressColumn(
-            _("Waiting"), format="%.1f h", min_value=0, max_value=disbursements.SLO_HOURS, color="auto-inverse"
-        ),
-        "over_48h": column.CheckboxColumn(_("Over 48 h")),
-        "disbursement_status": column.TextColumn(_("Disbursement")),
-        "error_code": column.TextColumn(_("Last NEON error")),
-        "error_message": column.TextColumn(_("Message")),
-        # In the data of the menu; most of the queue has none.
-        "failed_at": None,
-    }
-
-
-def open_credit(ids: list[str]) -> None:
-    """Go to the page of the credit whose id was clicked; the ids are those that stood there."""
-    click = st.session_state["queue:open"]
-    if click is not None and click["row"] < len(ids):
-        st.switch_page(Path(__file__).with_name("credit.py"), query_params={"id": ids[click["row"]]})
-
-
 # --- the page ---------------------------------------------------------------------------------------------------------
 
 today = queries.business_day(queries.timezone())
@@ -240,86 +271,12 @@ filters = filter_bar(
 below_title.caption(filters.caption())
 
 with kpi_row(3):
-
-    @panel(_("Credits disbursed"), height=72, help=_("Credits whose money was sent in the period."))
-    def credits_disbursed() -> Figure:
-        now, then = asked("by_day"), compared("by_day")
-        credits = disbursements.totals(now).credits
-        before = None if then is None else disbursements.totals(then).credits
-        note = _("{n} a day").format(n=number(credits / filters.days, 1))
-        return figure(_("Credits disbursed"), now, credits, before, "count", note=note)
-
-    @panel(_("Amount disbursed"), height=72, help=_("Their principal, in MXN."))
-    def amount_disbursed() -> Figure:
-        now, then = asked("by_day"), compared("by_day")
-        total = disbursements.totals(now).amount
-        before = None if then is None else disbursements.totals(then).amount
-        return figure(_("Amount disbursed"), now, total, before, "mxn", note=money(total))
-
-    @panel(_("Mean principal"), height=72, help=_("Amount disbursed over credits disbursed."))
-    def mean_principal() -> Figure:
-        now, then = asked("by_day"), compared("by_day")
-        mean = disbursements.totals(now).mean
-        before = None if then is None else disbursements.totals(then).mean
-        return figure(_("Mean principal"), now, mean, before, "mxn", note=money(mean), better="none")
-
-    @panel(
-        _("Median time"),
-        height=72,
-        help=_(
-            "Hours, rounded up, within which half of the credits approved in the period had their money; those that "
-            "wait count for as long as they have waited (Kaplan-Meier)."
-        ),
-    )
-    def median_time() -> Figure:
-        now, then = asked("times"), compared("times")
-        most = disbursements.hours_until(disbursements.kaplan_meier(now), 0.9)
-        note = "&nbsp;" if most is None else _("9 of 10 within {hours} h").format(hours=most)
-        return figure(_("Median time"), now, half_time(now), half_time(then), "seconds", note=note, better="down")
-
-    @panel(
-        _("Over 48 h"),
-        height=72,
-        help=_(
-            "Of the credits approved in the period and decided, those whose money took more than 48 h or is not sent "
-            "after 48 h. Those that wait and whose 48 h are not over are undecided and left out."
-        ),
-    )
-    def over_48h() -> Figure:
-        now, then = asked("over_48h"), compared("over_48h")
-        told = disbursements.over_48h(now)
-        before = None if then is None else disbursements.over_48h(then).share
-        words = ngettext("{n} undecided", "{n} undecided", told.undecided).format(n=number(told.undecided))
-        met = "" if told.share is None else f":material/{'check' if told.share <= SLO else 'close'}: "
-        return figure(
-            _("Over 48 h"),
-            now,
-            told.share,
-            before,
-            "share",
-            note=f"{met}{_('SLO {share}').format(share=percent(SLO, 0))} · {words}",
-            better="down",
-        )
-
-    @panel(
-        _("Waiting now"),
-        height=72,
-        help=_("Credits approved, not disbursed and not cancelled, against the end of the compared period."),
-    )
-    def waiting_in_all() -> Figure:
-        now = asked("waiting_now")
-        then = compared("waiting_then")
-        before = None if then is None else int(then["credits"].iloc[0])
-        return figure(
-            _("Waiting now"),
-            now,
-            int(now["credits"].iloc[0]),
-            before,
-            "count",
-            note=money(now["amount"].iloc[0]),
-            better="down",
-        )
-
+    number_card(_("Credits disbursed"), credits_disbursed, key="credits_disbursed")
+    number_card(_("Amount disbursed"), amount_disbursed, key="amount_disbursed")
+    number_card(_("Mean principal"), mean_principal, key="mean_principal")
+    number_card(_("Median time"), median_time, key="median_time")
+    number_card(_("Over 48 h"), over_48h, key="over_48h")
+    number_card(_("Waiting now"), waiting_in_all, key="waiting_in_all")
 
 measure = choice_filter(
     _("Measure"), ("credits", "amount"), {"credits": _("Credits"), "amount": _("MXN")}, key="measure"
@@ -376,6 +333,7 @@ def running_total() -> Figure:
         unit=unit,
         title=_("Running total of the month"),
         compare=month.curve.assign(total=month.curve["before"]),
+        periods=(day_name(month.first, style="MMMM y").capitalize(), _("Last month")),
         low="low",
         high="high",
         target=None if target is None else (target, _("Target")),
@@ -508,8 +466,28 @@ def waiting_now() -> Figure:
         n=number(over), amount=quantity(now["over_48h_amount"], "mxn")
     )
     st.markdown(f"{words}; :red[{late}]" if over else words)
-    rows = asked("waiting", most=QUEUE_ROWS)
-    return Figure(None, rows, columns=queue_columns(rows))
+    return table(
+        asked("waiting", most=QUEUE_ROWS),
+        {
+            "credit_id": ("link", _("Credit")),
+            "tier": ("text", _("Tier")),
+            "amount": ("mxn", _("Principal")),
+            "approved_at": ("datetime", _("Approved at")),
+            "waiting": st.column_config.ProgressColumn(
+                _("Waiting"),
+                format="%.1f h",
+                min_value=0,
+                max_value=disbursements.SLO_HOURS,
+                color="auto-inverse",
+            ),
+            "over_48h": ("flag", _("Over 48 h")),
+            "disbursement_status": ("text", _("Disbursement")),
+            "error_code": ("text", _("Last NEON error")),
+            "error_message": ("text", _("Message")),
+        },
+        title=_("Waiting now, the oldest first"),
+        key="queue",
+    )
 
 
 failures, live = st.columns(2)

@@ -712,10 +712,10 @@ def test_the_page_tells_its_numbers_against_the_compared_period(filled):
     assert not app.exception
     said, told = words(app), numbers(app)
     # Six whole days of ten and an empty today, against seven days of ten.
-    assert told["Credits disbursed"] == ("60", "-14.3 %")
+    assert told["Credits disbursed"] == ("60", "-14 %")
     assert "8.6 a day" in said
     assert "$90,030.00" in said
-    assert told["Mean principal"] == ("$1.5 k", "0.0 %")
+    assert told["Mean principal"] == ("$1.5 k", "0 %")
     assert told["Median time"][0] == "5.0 h"
     assert told["Waiting now"][0] == "2"
     assert "$750.25" in said
