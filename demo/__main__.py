@@ -190,6 +190,27 @@ class Demo:
             say(result=f"24 months of ledger at scale {self.scale:g}")
         return server
 
+    def daily_tables(self, ledger: servers.Postgres) -> None:
+        """The rollups of the history, or what is new in them."""
+        with self.step("Daily tables") as say:
+            from demo.company import TIMEZONE
+            from queries import SourceError
+            from queries.rollup_refresh import refresh
+
+            # Days of the zone that the dashboard will ask for.
+            zone = os.environ.get("MIRADOR_TIMEZONE") or TIMEZONE.key
+
+            def tell(done: int, total: int, words: str) -> None:
+                say(f"{words}, {done:,} of {total:,} days and credits")
+
+            try:
+                report = refresh(ledger.url("mirador_rollup"), zone, wait=30, progress=tell)
+            except SourceError as error:
+                # Pages work without them, from the rows.
+                say(result=f"goes on without: {error.sentence}")
+                return
+            say(result=f"{report.days:,} days and {report.credits:,} credits worked out; pages read them")
+
     def prometheus(self, ledger: servers.Postgres) -> servers.Prometheus | None:
         """Prometheus with the backfilled history; None (and said) where none can be had."""
         with self.step("Prometheus: find") as say:
@@ -300,6 +321,7 @@ class Demo:
     def start(self, *, dashboard: bool) -> str:
         """Bring everything up; the URL to open."""
         ledger = self.postgres()
+        self.daily_tables(ledger)
         alertmanager = self.alertmanager()
         if alertmanager is None:
             del self.ports["Alertmanager"]
@@ -328,6 +350,7 @@ class Demo:
             env = {name: value for name, value in os.environ.items() if name not in SOURCE_VARIABLES}
             env["MIRADOR_PORT"] = str(self.ports["dashboard"])
             env["MIRADOR_LEDGER_URL"] = ledger.url("mirador_reader")
+            env["MIRADOR_ROLLUP_URL"] = ledger.url("mirador_rollup")
             if prometheus is not None:
                 env["MIRADOR_PROMETHEUS_URL"] = prometheus.url
                 # The backfilled history has a sample a minute: a rate window must span four of them.
@@ -344,6 +367,7 @@ class Demo:
             "pid": os.getpid(),
             "url": url,
             "ledger": ledger.url("mirador_reader"),
+            "rollup": ledger.url("mirador_rollup"),
             "prometheus": prometheus.url if prometheus else None,
             "alertmanager": alertmanager.url if alertmanager else None,
             "backend": backend,
@@ -393,6 +417,7 @@ class Demo:
 SOURCE_VARIABLES = frozenset(
     {
         "MIRADOR_LEDGER_URL",
+        "MIRADOR_ROLLUP_URL",
         "MIRADOR_PROMETHEUS_URL",
         "MIRADOR_ALERTMANAGER_URL",
         "MIRADOR_STATE_URL",

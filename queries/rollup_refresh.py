@@ -33,7 +33,7 @@ from queries.ledger_client import cut, fill_in
 from queries.rollups import BY_CREDIT, NOT_BUILT, STATES_SECONDS, definitions, fingerprint
 
 OVERLAP = timedelta(minutes=15)
-DAYS_A_STEP = 31
+DAYS_A_STEP = 92
 CREDITS_A_STEP = 10_000
 STATEMENT_SECONDS = 600.0
 _LOCK = "select pg_try_advisory_lock(hashtext('mirador'), hashtext('rollup'))"
@@ -375,7 +375,9 @@ class _Writer:
                 connect_timeout=5,
                 application_name="mirador rollup",
                 options=f"-c timezone={zone.key} -c statement_timeout={int(STATEMENT_SECONDS * 1000)}"
-                " -c lock_timeout=30000 -c jit=off -c work_mem=64MB -c idle_in_transaction_session_timeout=60000",
+                " -c lock_timeout=30000 -c jit=off -c work_mem=64MB -c idle_in_transaction_session_timeout=60000"
+                # A crash of the server loses whole steps, their part of the queue with them: they are done again.
+                " -c synchronous_commit=off",
                 autocommit=True,
             )
         except psycopg.Error as error:

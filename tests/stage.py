@@ -15,6 +15,7 @@ from sqlalchemy import create_engine
 from demo import servers
 from demo.backfill import backfill
 from demo.history import build
+from queries.rollup_refresh import refresh
 
 SCHEMA = Path(__file__).resolve().parent.parent / "demo" / "schema.sql"
 
@@ -29,7 +30,11 @@ class Stage:
     @property
     def env(self) -> dict[str, str]:
         """The MIRADOR_ variables."""
-        env = {"MIRADOR_LEDGER_URL": self.postgres.url("mirador_reader"), "MIRADOR_SCRAPE_INTERVAL": "60"}
+        env = {
+            "MIRADOR_LEDGER_URL": self.postgres.url("mirador_reader"),
+            "MIRADOR_ROLLUP_URL": self.postgres.url("mirador_rollup"),
+            "MIRADOR_SCRAPE_INTERVAL": "60",
+        }
         if self.prometheus is not None:
             env["MIRADOR_PROMETHEUS_URL"] = self.prometheus.url
         return env
@@ -64,6 +69,7 @@ def stage(folder: Path, *, scale: float, days: int = 30) -> Iterator[Stage]:
             owner.connection.cursor().execute(SCHEMA.read_text(encoding="utf-8"))
         engine.dispose()
         build(postgres.url(), scale=scale, until=until)
+        refresh(postgres.url("mirador_rollup"), "America/Mexico_City")
         prometheus = None
         programs = servers.find_prometheus(folder / "packages")
         if programs is not None:
