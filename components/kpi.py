@@ -151,7 +151,8 @@ def _draw_number(label: str, one: Number) -> str:
     if not first and one.unit.lower() == "mxn" and not is_unknown(one.value):
         first = money(one.value)
     second = "" if math.isnan(other) else _("Before: {value}").format(value=quantity(one.other, one.unit, short=True))
-    return "  \n".join(line for line in (first, second) if line) or "&nbsp;"
+    # Always two lines, so that cards stand in line.
+    return "  \n".join(line or "&nbsp;" for line in (first, second))
 
 
 def _is_met(one: Number) -> bool | None:
