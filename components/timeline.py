@@ -22,7 +22,7 @@ STATE_COLOURS = {
     "waiting": GREY,
     "neutral": "#4a7fc1",
 }
-LANE_HEIGHT = 38
+LANE_HEIGHT, AROUND = 28, 82
 
 
 def state_names() -> dict[str, str]:
@@ -71,7 +71,9 @@ def timeline(
     y = alt.Y(
         "_lane:N",
         sort=shown,
-        axis=alt.Axis(title=None, domain=False, ticks=False, grid=True, labelLimit=150, labelPadding=8),
+        axis=alt.Axis(
+            title=None, domain=False, ticks=False, grid=True, labelLimit=150, labelPadding=8, labelOverlap=False
+        ),
     )
     present = [state for state in states if states[state] in set(frame["_state"])]
     colour = alt.Color(
@@ -108,7 +110,7 @@ def timeline(
         first=day_name(first.date(), style="d MMM y"),
         last=day_name(last.date(), style="d MMM y"),
     )
-    return _finish(alt.layer(*layers), data, words, height or LANE_HEIGHT * len(shown) + 10)
+    return _finish(alt.layer(*layers), data, words, height or LANE_HEIGHT * len(shown) + AROUND)
 
 
 def _ticks(length: pd.Timedelta) -> str:

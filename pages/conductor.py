@@ -28,12 +28,12 @@ from queries.stories import late_by_month
 HERE = Path(__file__).parent
 SHORTEST = 2
 WORDS = {
-    "pending": _("Pending"),
-    "approved": _("Approved"),
-    "rejected": _("Rejected"),
-    "withdrawn": _("Withdrawn"),
+    "pending": _("in process"),
+    "approved": _("was approved"),
+    "rejected": _("was rejected"),
+    "withdrawn": _("was withdrawn"),
     "active": _("Active"),
-    "paid": _("Paid"),
+    "paid": _("paid up"),
     "charged_off": _("Charged off"),
     "cancelled": _("Cancelled"),
 }
@@ -41,7 +41,10 @@ WORDS = {
 
 def word(key: Any) -> str:
     """A status in the viewer's language; one that nobody foresaw under its own name."""
-    return "" if pd.isna(key) else WORDS.get(str(key), str(key))
+    if pd.isna(key) or not key:
+        return ""
+    said = WORDS.get(str(key), str(key))
+    return said[0].upper() + said[1:]
 
 
 def asked(name: str) -> pd.DataFrame:
@@ -218,11 +221,11 @@ def driver_applications() -> Figure:
         _("Applications"),
         columns={
             "application_id": st.column_config.TextColumn(_("Application"), width=100),
-            "submitted_at": st.column_config.DatetimeColumn(_("Submitted"), format="YYYY-MM-DD HH:mm", width=130),
+            "submitted_at": st.column_config.DatetimeColumn(_("Applied on"), format="YYYY-MM-DD HH:mm", width=130),
             "amount_requested": st.column_config.NumberColumn(_("Requested"), format="dollar", width=105),
             "hase_score": st.column_config.NumberColumn(_("HASE score"), width=90),
             "sinosure_tier": st.column_config.TextColumn(_("Tier"), width=60),
-            "status": st.column_config.TextColumn(_("Status"), width=95),
+            "status": st.column_config.TextColumn(_("Status"), width=110),
             "decided_at": st.column_config.DatetimeColumn(_("Decided"), format="YYYY-MM-DD HH:mm", width=130),
             "rejection_reason": st.column_config.TextColumn(_("Reason"), width=150),
             "credit_id": st.column_config.TextColumn(_("Credit"), width=100),

@@ -40,17 +40,18 @@ LANES = {
     "call": _("Calls"),
 }
 WORDS = {
-    "submitted": _("Submitted"),
-    "scored": _("Scored"),
-    "approved": _("Approved"),
-    "rejected": _("Rejected"),
-    "withdrawn": _("Withdrawn"),
-    "pending": _("Pending"),
+    "submitted": _("applied for"),
+    "scored": _("score given"),
+    "approved": _("was approved"),
+    "rejected": _("was rejected"),
+    "withdrawn": _("was withdrawn"),
+    "pending": _("in process"),
     "waited": _("Waited for the money"),
     "waits": _("Waits for the money"),
     "cancelled": _("Cancelled"),
-    "disbursed": _("Disbursed"),
+    "disbursed": _("money sent"),
     "paid": _("Paid in time"),
+    "paid_up": _("paid up"),
     "paid_late": _("Paid late"),
     "late": _("Late"),
     "due": _("Due today"),
@@ -71,7 +72,15 @@ STEPS = ("application", "score", "decision", "disbursement")
 
 def word(key: Any) -> str:
     """A status in the viewer's language; one that nobody foresaw under its own name."""
-    return "" if pd.isna(key) else WORDS.get(str(key), str(key))
+    if pd.isna(key) or not key:
+        return ""
+    said = WORDS.get(str(key), str(key))
+    return said[0].upper() + said[1:]
+
+
+def status_of(credit: Any) -> str:
+    """A credit's status: one that is paid is paid up, while an installment that is paid was paid in time."""
+    return word({"paid": "paid_up"}.get(credit, credit))
 
 
 def asked(name: str, **params: Any) -> pd.DataFrame:
@@ -93,7 +102,10 @@ def leads(found: pd.DataFrame) -> None:
                 else:
                     st.page_link(HERE / "credit.py", label=row.id, query_params={"id": row.credit_id})
                 if kind != "conductor":
-                    st.caption(f"{day_name(row.at.date(), style='d MMM y')} · {word(row.status)}", width="content")
+                    st.caption(
+                        f"{day_name(row.at.date(), style='d MMM y')} · {status_of(row.status)}",
+                        width="content",
+                    )
 
 
 def whole_story() -> pd.DataFrame:
@@ -160,28 +172,27 @@ if found_head.empty:
 
 head = found_head.iloc[0]
 
-with heading:
-    st.title(f"{_('Credit')} {credit_id}", anchor=False)
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.badge(word(head["status"]), color=COLOURS.get(head["status"], "gray"))  # type: ignore[arg-type]
-        st.badge(f"{_('Tier')} {head['sinosure_tier'] or _('(none)')}", color="gray")
-        if head["days_past_due"]:
-            st.badge(
-                ngettext("{n} day late", "{n} days late", int(head["days_past_due"])).format(n=head["days_past_due"]),
-                color="red",
-            )
-        st.page_link(
-            HERE / "conductor.py",
-            label=f"{_('Driver')} {head['conductor_id']}",
-            icon=":material/badge:",
-            query_params={"id": head["conductor_id"]},
+heading.title(f"{_('Credit')} {credit_id}", anchor=False)
+with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+    st.badge(status_of(head["status"]), color=COLOURS.get(head["status"], "gray"))  # type: ignore[arg-type]
+    st.badge(f"{_('Tier')} {head['sinosure_tier'] or _('(none)')}", color="gray")
+    if head["days_past_due"]:
+        st.badge(
+            ngettext("{n} day late", "{n} days late", int(head["days_past_due"])).format(n=head["days_past_due"]),
+            color="red",
         )
-        st.page_link(
-            HERE / "conductor.py",
-            label=f"{_('Application')} {head['application_id']}",
-            icon=":material/description:",
-            query_params={"id": head["application_id"]},
-        )
+    st.page_link(
+        HERE / "conductor.py",
+        label=f"{_('Driver')} {head['conductor_id']}",
+        icon=":material/badge:",
+        query_params={"id": head["conductor_id"]},
+    )
+    st.page_link(
+        HERE / "conductor.py",
+        label=f"{_('Application')} {head['application_id']}",
+        icon=":material/description:",
+        query_params={"id": head["application_id"]},
+    )
 
 
 def fact(label: str, value: str, help: str | None = None) -> None:
@@ -283,8 +294,8 @@ with plan_column:
             columns={
                 "sequence": st.column_config.NumberColumn(_("No."), width=45),
                 "due_date": st.column_config.DateColumn(_("Due"), format="YYYY-MM-DD", width=90),
-                "state": st.column_config.TextColumn(_("State"), width=110),
-                "days_late": st.column_config.NumberColumn(_("Days late"), width=75),
+                "state": st.column_config.TextColumn(_("Stands"), width=125),
+                "days_late": st.column_config.NumberColumn(_("Days late"), width=85),
                 "amount_due": st.column_config.NumberColumn(_("Scheduled"), format="dollar", width=90),
                 "amount_paid": st.column_config.NumberColumn(_("Paid"), format="dollar", width=90),
                 "paid_at": st.column_config.TextColumn(_("Paid on"), width=125),
@@ -334,7 +345,8 @@ kinds = st.pills(
     _("All that happened"),
     height=420,
     help=_(
-        "The same moments as on the timeline, newest first, with the id by which a call is found in logs and traces."
+        "The moments of the timeline up to now, newest first, with the id by which a call is found in logs and traces. "
+        "What is still to come stands in the plan."
     ),
     key="credit-story",
 )
@@ -345,7 +357,12 @@ def credit_story() -> Figure:
         "" if pd.isna(until) else duration((until - at).total_seconds())
         for at, until in zip(past["at"], past["until"], strict=True)
     ]
-    shown = past.assign(kind=past["kind"].map(LANES), what=past["what"].map(word), lasted=lasted)
+    shown = past.assign(
+        kind=past["kind"].map(LANES),
+        what=past["what"].map(word),
+        amount=["" if pd.isna(amount) else money(amount) for amount in past["amount"]],
+        lasted=lasted,
+    )
     shown = shown[["at", "kind", "what", "amount", "lasted", "detail", "request_id"]].reset_index(drop=True)
     shown.attrs = dict(frame.attrs)
     return Figure(
@@ -354,9 +371,9 @@ def credit_story() -> Figure:
         _("All that happened"),
         columns={
             "at": st.column_config.DatetimeColumn(_("When"), format="YYYY-MM-DD HH:mm:ss", width=150),
-            "kind": st.column_config.TextColumn(_("Kind"), width=115),
+            "kind": st.column_config.TextColumn(_("Kind"), width=130),
             "what": st.column_config.TextColumn(_("What"), width=140),
-            "amount": st.column_config.NumberColumn(_("Amount"), format="dollar", width=100),
+            "amount": st.column_config.TextColumn(_("Amount"), width=100, alignment="right"),
             "lasted": st.column_config.TextColumn(_("Lasted"), width=70),
             "detail": st.column_config.TextColumn(_("Detail"), width=270),
             "request_id": st.column_config.TextColumn(_("Request id"), width=260),
@@ -380,7 +397,7 @@ def credit_others() -> Figure:
             )
             parts = (
                 day_name(row.approved_at.date(), style="d MMM y"),
-                word(row.status),
+                status_of(row.status),
                 quantity(row.principal, "mxn"),
                 late,
             )
