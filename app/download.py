@@ -451,9 +451,15 @@ class _Rows(Response):
 
 @dataclass(frozen=True)
 class LedgerRows:
-    """The rows of the ledger for `components.on_rows`: see `components.drill.RowSource`."""
+    """The rows of the ledger for `components.on_rows`: see `components.drill.RowSource`.
 
-    pages: Mapping[str, str] = field(default_factory=lambda: {"credit_id": "credit", "conductor_id": "conductor"})
+    `pages` says which page in `folder` an id of which column leads to; it is asked with `?id=`.
+    """
+
+    pages: Mapping[str, str] = field(
+        default_factory=lambda: {"credit_id": "credit", "application_id": "conductor", "conductor_id": "conductor"}
+    )
+    folder: Path = PAGES
 
     def describe(self, query: str) -> RowList:
         """What is known of a list before it is asked."""
@@ -511,8 +517,8 @@ class LedgerRows:
 
     def leads(self, column: str) -> bool:
         """Whether the ids in a column have a page of their own."""
-        return column in self.pages and (PAGES / f"{self.pages[column]}.py").is_file()
+        return column in self.pages and (self.folder / f"{self.pages[column]}.py").is_file()
 
     def open(self, column: str, id: str) -> None:
         """Go to the page of an id, in the same session."""
-        st.switch_page(PAGES / f"{self.pages[column]}.py", query_params={"id": id})
+        st.switch_page(self.folder / f"{self.pages[column]}.py", query_params={"id": id})

@@ -349,9 +349,26 @@ def _tell_gap(clicked: Any, total: int | None, uncounted: str, drawn_at: Any) ->
         )
 
 
+_HEADINGS = {
+    "credit_id": "Credit",
+    "application_id": "Application",
+    "conductor_id": "Driver",
+    "installment_id": "Installment",
+    "payment_id": "Payment",
+    "call_id": "Call",
+    "sinosure_tier": "Tier",
+    "hase_score": "HASE score",
+    "http_status": "HTTP",
+    "duration_ms": "Duration (ms)",
+    "request_id": "Request",
+    "trace_id": "Trace",
+    "integration_call_id": "Integration call",
+}
+
+
 def column_words(name: str) -> str:
     """A column's heading: Submitted at."""
-    return _(name.replace("_", " ").capitalize())
+    return _(_HEADINGS.get(name) or name.replace("_", " ").capitalize())
 
 
 def _sort_choice(known: RowList, drill: Drill, key: str) -> tuple[str, bool]:
