@@ -17,7 +17,6 @@ from components import (
     Filters,
     _,
     bar,
-    bars_over_time,
     choice_filter,
     day_name,
     filter_bar,
@@ -498,7 +497,7 @@ with drift:
     def psi_by_month() -> Figure:
         answer = asked("by_month", months=MONTHS_OF_DRIFT)
         frame = stamped(hase.psi_by_month(answer, baseline), answer)
-        figure = bars_over_time(
+        figure = line(
             frame,
             x="month",
             y="psi",
@@ -510,6 +509,7 @@ with drift:
             ],
             events=happened(frame["month"].min().date(), filters.last) if len(frame) else None,
             today=today,
+            zero=True,
             height=270,
             drill=Drill("rows/scores", shared(), by={"first": "month", "last": "last_day"}, count="scores"),
         )
@@ -778,7 +778,7 @@ def changes(told: hase.WhatIf) -> None:
     )
     with st.grid(4, min_column_width=120, gap="small"):
         for label, value, change, words, sense in numbers:
-            st.metric(label, about + value, signed(change, words), delta_color=sense)
+            st.metric(about + label, value, signed(change, words), delta_color=sense)
     st.caption(
         _("Exact on the past: {lost} credits with a score below {tried} would not have been approved.").format(
             lost=number(int(told.by_score.loc[told.by_score["change"] == "lost", "rows"].sum())), tried=tried

@@ -902,6 +902,7 @@ def test_lowering_the_cutoff_says_that_it_is_a_guess(ledger):
     assert not drawn.exception
     assert "Extrapolated: scores from 55 to 59" in texts(drawn)
     assert "How refused applicants would have paid is unknown" in texts(drawn)
+    assert "≈ Approvals" in [metric.label for metric in drawn.metric]
 
 
 def test_the_cutoff_that_the_ledger_shows_is_offered(ledger):
@@ -960,7 +961,7 @@ def test_a_click_on_a_bar_opens_its_credits_and_a_row_its_credit(ledger, server_
         assert size is not None
         chart.click(position={"x": size["width"] * 0.5, "y": size["height"] * 0.62})
         opened = window.page.locator(".st-key-rows-what_if")
-        opened.wait_for(timeout=20_000)
+        opened.wait_for(timeout=30_000)
         window.wait_for_text("Credits and how they turned out")
         heading = opened.inner_text()
         found = re.search(r"(\d+) rows?: .*HASE (\d+)", heading)
@@ -974,5 +975,5 @@ def test_a_click_on_a_bar_opens_its_credits_and_a_row_its_credit(ledger, server_
         table = opened.locator(".dvn-scroller").first
         table.scroll_into_view_if_needed()
         table.click(position={"x": 40, "y": 35 * 1.5})
-        window.page.wait_for_url("**/credit?*", timeout=20_000)
+        window.page.wait_for_url("**/credit?*", timeout=30_000)
         window.assert_clean()
