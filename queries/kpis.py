@@ -74,6 +74,8 @@ class Kpi(BaseModel):
             for column in (self.numerator, self.denominator):
                 if column and column not in columns:
                     raise ValueError(f"the query {self.query} has no column {column}")
+        if self.monthly_target is not None and (self.source != "ledger" or self.denominator is not None):
+            raise ValueError("only a sum of the ledger has a monthly target")
         if self.metric:
             find_query("metrics", self.metric)
         elif self.source == "metrics":

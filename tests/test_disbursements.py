@@ -226,6 +226,11 @@ def test_disbursements_by_day_and_tier_are_those_of_the_rows(ledger, scene):
         assert told.mean == (told.amount / told.credits).quantize(Decimal("0.01"))
     else:
         assert told.mean is None
+    for one in by_day.itertuples():
+        day = one.day.date()
+        behind = queries.ledger("rows/disbursed", {"first": day, "last": day, "tier": one.tier, "tiers": wanted})
+        assert len(behind) == one.credits
+        assert sum(behind["principal"], Decimal(0)) == one.amount
     daily = rows_of(ledger.ask("daily", **asked))
     assert [one[0] for one in daily] == [first + n * DAY for n in range(length + 1)], "every day stands there"
     assert sum(one[1] for one in daily) == told.credits
@@ -320,6 +325,9 @@ def test_what_waits_now_and_waited_then_is_that_of_the_rows(ledger, scene):
         )
     ]
     queue = ledger.ask("waiting", tiers=wanted, as_of=as_of)
+    behind = queries.ledger("rows/waiting", {"tiers": wanted, "as_of": as_of})
+    # Of a moment in the past that list also knows who was disbursed or cancelled since; it lacks none of the queue.
+    assert set(queue["credit_id"]) <= set(behind["credit_id"])
     assert list(queue["credit_id"]) == list(waiting.sort_values(["approved_at", "credit_id"])["credit_id"])
     assert queue["over_48h"].sum() == len(over)
     assert (queue["waiting"] >= 0).all()
@@ -773,6 +781,26 @@ def test_without_prometheus_its_panel_is_one_quiet_line(filled):
     said = words(page())
     assert said.count("MIRADOR_PROMETHEUS_URL") == 1
     assert "cannot be reached" not in said
+
+
+def test_every_point_of_the_running_total_has_its_rows(filled, ledger):
+    daily = ledger.ask("daily", **disbursements.month_window(filled))
+    month = disbursements.month(daily, "credits", filled, filled)
+    for one in disbursements.running_total(month, daily).itertuples():
+        span = {"first": one.first_day.date(), "last": one.until.date()}
+        assert len(queries.ledger("rows/disbursed", span)) == one.credits
+
+
+def test_only_a_sum_may_have_a_monthly_target(tmp_path):
+    text = queries.kpis.CATALOGUE.read_text(encoding="utf-8")
+    path = tmp_path / "catalogue.yaml"
+    for name, wrong in (("credits_disbursed", False), ("approval_rate", True), ("api_p95", True)):
+        path.write_text(text.replace(f"\n{name}:\n", f"\n{name}:\n  monthly_target: 1200\n"), encoding="utf-8")
+        if wrong:
+            with pytest.raises(ValueError, match="monthly target"):
+                queries.kpis.load_catalogue(path)
+        else:
+            assert queries.kpis.load_catalogue(path)[name].monthly_target == 1200
 
 
 @pytest.mark.browser
