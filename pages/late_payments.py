@@ -176,8 +176,8 @@ def share_number(name: str, part: str, whole: str, unit: str, definition: str, *
 
 
 def part_of(part: Any, whole: Any, unit: str) -> str:
-    """$1.5 M of $110 M."""
-    return _("{part} of {whole}").format(part=quantity(part, unit, short=True), whole=quantity(whole, unit, short=True))
+    """$1.5 M / $110 M."""
+    return f"{quantity(part, unit, short=True)} / {quantity(whole, unit, short=True)}"
 
 
 with kpi_row(6):
