@@ -13,11 +13,13 @@ from components import (
     Drill,
     Figure,
     Filters,
+    Number,
     _,
     band_names,
     bar,
     bars_over_time,
     choice_filter,
+    day_name,
     duration,
     filter_bar,
     funnel,
@@ -25,13 +27,12 @@ from components import (
     kpi_row,
     language,
     line,
-    money,
     number,
+    number_card,
     panel,
     pareto,
     percent,
     points,
-    short_money,
 )
 from queries import approvals
 
@@ -188,72 +189,6 @@ def leaders() -> list[str]:
     return found
 
 
-def than(value: float, before: float) -> str | None:
-    """The change from the compared period in per cent, or None when there is none to tell."""
-    if pd.isna(value) or pd.isna(before) or not before:
-        return None
-    share = round((value - before) / before, 3) + 0.0
-    return f"{'+' if share > 0 else ''}{percent(share, 1)}" if share else None
-
-
-def numbers(
-    said: approvals.Verdict, now: pd.DataFrame, then: pd.DataFrame | None
-) -> list[tuple[str, str, str | None, str, str]]:
-    """The numbers on top: label, value, change from the compared period, which change is good, and what is meant."""
-    other = filters.other
-    counts = [float(asked("cohorts", chosen)["n"].sum()) for chosen in (filters, other) if chosen]
-    granted = [float(sum(frame["principal"])) for frame in (now, then) if frame is not None]
-    waiting = [float(asked("pending", chosen)["pending"].iloc[0]) for chosen in (filters, other) if chosen]
-    medians = [approvals.median_seconds(asked("decision_times", chosen)) for chosen in (filters, other) if chosen]
-    low, about, high = medians[0]
-    rate = None if pd.isna(said.change) or not round(said.change, 3) else signed(said.change * 100)
-
-    def change(values: list[float]) -> str | None:
-        return than(values[0], values[1]) if len(values) > 1 else None
-
-    return [
-        (
-            _("Applications"),
-            number(counts[0]),
-            change(counts),
-            "normal",
-            _("Applications submitted in the period."),
-        ),
-        (
-            _("Approval rate"),
-            percent(said.rate),
-            rate,
-            "normal" if said.changed else "off",
-            kpi.definition.in_language(language()),
-        ),
-        (
-            _("Principal approved"),
-            short_money(granted[0]),
-            change(granted),
-            "normal",
-            _("Principal of the credits of the applications approved in the period: {amount}.").format(
-                amount=money(granted[0])
-            ),
-        ),
-        (
-            _("Pending now") if filters.unfinished else _("Pending at the end"),
-            number(waiting[0]),
-            change(waiting),
-            "inverse",
-            _("Applications submitted and not decided at the end of the period, whenever they were submitted."),
-        ),
-        (
-            _("Time to decision"),
-            duration(about) if pd.isna(about) else f"≈ {duration(about)}",
-            change([median[1] for median in medians]),
-            "inverse",
-            _("Median from submission to decision, of those decided in the period: {low} to {high}.").format(
-                low=duration(low), high=duration(high)
-            ),
-        ),
-    ]
-
-
 def last_hour(frame: pd.DataFrame) -> str:
     """The newest moment of the live hour, in a sentence."""
     if frame.empty:
@@ -274,6 +209,82 @@ def since_before(about: float, low: float, high: float) -> str:
     if least.split()[-1] == most.split()[-1]:
         least, most = least.split()[0], most.split()[0]
     return f"≈ {duration(about)} ({least}–{most})"
+
+
+# --- the numbers on top -------------------------------------------------------------------------------------------
+
+
+def applications_submitted() -> Number:
+    """Applications submitted in the period."""
+    now, then = asked("cohorts"), compared("cohorts")
+    return Number(
+        now["n"].sum(),
+        "count",
+        now,
+        other=None if then is None else then["n"].sum(),
+        better="up",
+        definition=_("Applications submitted in the period."),
+        note=_("{n} a day").format(n=number(now["n"].sum() / filters.days, 1)),
+    )
+
+
+def rate_decided() -> Number:
+    """The approval rate of the decisions of the period."""
+    now, then = asked("by_day"), compared("by_day")
+    said = approvals.verdict(now, then, threshold)
+    return Number(
+        said.rate,
+        "share",
+        now,
+        other=said.before,
+        better="up" if said.changed else "none",
+        definition=kpi.definition.in_language(language()),
+        note="" if pd.isna(said.low) else f"{percent(said.low)} – {percent(said.high)}",
+    )
+
+
+def principal_approved() -> Number:
+    """MXN of the credits that came of the approvals of the period."""
+    now, then = asked("by_day"), compared("by_day")
+    return Number(
+        sum(now["principal"]),
+        "mxn",
+        now,
+        other=None if then is None else sum(then["principal"]),
+        better="up",
+        definition=_("Principal of the credits of the applications approved in the period."),
+    )
+
+
+def pending() -> Number:
+    """Applications that wait for a decision at the end of the period."""
+    now, then = asked("pending"), compared("pending")
+    return Number(
+        now["pending"].iloc[0],
+        "count",
+        now,
+        other=None if then is None else then["pending"].iloc[0],
+        better="down",
+        definition=_("Applications submitted and not decided at the end of the period, whenever they were submitted."),
+        note=_("now")
+        if filters.unfinished
+        else _("at the end of {day}").format(day=day_name(filters.last, style="d MMM")),
+    )
+
+
+def median_time() -> Number:
+    """The median time to decision, from classes of times."""
+    now, then = asked("decision_times"), compared("decision_times")
+    low, about, high = approvals.median_seconds(now)
+    return Number(
+        about,
+        "seconds",
+        now,
+        other=None if then is None else approvals.median_seconds(then)[1],
+        better="down",
+        definition=_("Median from submission to decision, of those decided in the period; known within 9 %."),
+        note="" if pd.isna(about) else f"≈ {duration(low)} – {duration(high)}",
+    )
 
 
 # --- the page -----------------------------------------------------------------------------------------------------
@@ -298,7 +309,7 @@ grains = {"auto": _("Auto"), "day": _("Day"), "week": _("Week"), "month": _("Mon
 
 @panel(
     _("Are approvals fine?"),
-    height=150,
+    height=64,
     help=_(
         "The approval rate of the period against its threshold and against the compared period. Intervals are 95 %: "
         "Wilson's for a rate, Newcombe's for a difference. What a tier or band adds to the change is its own rate's "
@@ -310,11 +321,15 @@ def are_approvals_fine() -> Figure:
     said = approvals.verdict(now, then, threshold)
     st.markdown(judgement(said))
     st.markdown(movement(said, leaders() if said.changed else []))
-    with kpi_row(5):
-        for label, value, change, sense, meaning in numbers(said, now, then):
-            st.metric(label, value, change, delta_color=sense, help=meaning)  # type: ignore[arg-type]
     return Figure(None, now, drawn=True)
 
+
+with kpi_row(5):
+    number_card(_("Applications"), applications_submitted, key="applications-submitted")
+    number_card(_("Approved"), rate_decided, key="approval-rate-decided")
+    number_card(_("Principal"), principal_approved, key="principal-approved")
+    number_card(_("Pending"), pending, key="applications-pending")
+    number_card(_("Decision in"), median_time, key="median-time-to-decision")
 
 chosen = choice_filter(_("By"), tuple(grains), grains, key="by")
 grain = approvals.grain_for(filters.first, filters.last) if chosen == "auto" else chosen
