@@ -13,7 +13,7 @@ import queries
 from app import state
 from app.auth import viewer
 from app.settings import settings
-from components import _, day_name, filter_bar, number, sentence_of, when
+from components import _, day_name, filter_bar, ngettext, number, sentence_of, when
 from components.charts import event_names
 from queries.events import INCIDENT_DAYS, KINDS
 
@@ -207,14 +207,12 @@ picked = st.dataframe(
         "link": st.column_config.LinkColumn(_("Link"), display_text=_("open"), width=70),
     },
 )
-st.caption(
-    _("{n} events from {first} to {last}. Pick a row to change, end or remove it.").format(
-        n=number(len(table)),
-        first=day_name(filters.first, style="d MMM y"),
-        last=day_name(filters.last, style="d MMM y"),
-    )
+count = ngettext("{n} event from {first} to {last}.", "{n} events from {first} to {last}.", len(table)).format(
+    n=number(len(table)),
+    first=day_name(filters.first, style="d MMM y"),
+    last=day_name(filters.last, style="d MMM y"),
 )
-
+st.caption(f"{count} {_('Pick a row to change, end or remove it.')}")
 rows = picked["selection"]["rows"]
 if rows and rows[0] < len(shown):
     event: Any = shown.iloc[rows[0]]

@@ -17,6 +17,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from sqlalchemy import create_engine, text
 from starlette.applications import Starlette
+from streamlit.testing.v1 import AppTest
 
 import queries
 from app import state
@@ -24,7 +25,8 @@ from app.auth import Viewer
 from app.hooks import MAX_BYTES, hook_routes
 from app.settings import Settings
 from queries.events import COLUMNS
-from tests.conftest import drop_ledger, new_ledger
+from tests.conftest import ROOT, drop_ledger, new_ledger
+from tests.dashboard import chromium, chromium_path, serve, viewer
 
 ZONE = ZoneInfo("America/Mexico_City")
 TOKEN = "a-token-of-the-tests"
@@ -347,3 +349,166 @@ def test_a_state_database_that_is_away_is_told_once_and_keeps_nobody_waiting():
     assert frame.empty
     assert frame.attrs["missing"] == ("The state database cannot be reached.",)
     queries.disconnect()
+
+
+# --- from the ledger --------------------------------------------------------------------------------------------------
+
+HOURS = 24 * 6
+
+
+def call(number: int, moment: datetime, integration: str, failed: bool) -> dict:
+    return {
+        "call_id": number,
+        "called_at": moment,
+        "integration": integration,
+        "status": ("error", "timeout")[number % 2] if failed else "success",
+    }
+
+
+@pytest.fixture(scope="module")
+def calls_ledger(module_ledger_url) -> Iterator:
+    engine = create_engine(module_ledger_url.owner)
+    yield engine, module_ledger_url.reader
+    engine.dispose()
+
+
+def put_calls(engine, calls: list[dict]) -> None:
+    with engine.begin() as owner:
+        owner.execute(text("truncate bi.integration_calls, bi.hase_scores"))
+        if calls:
+            owner.execute(
+                text(
+                    "insert into bi.integration_calls (call_id, called_at, integration, endpoint, status, duration_ms,"
+                    " request_id) values (:call_id, :called_at, :integration, '/x', :status, 5, 'r')"
+                ),
+                calls,
+            )
+
+
+def expected_incidents(calls: list[dict], first: date, last: date) -> list[tuple]:
+    """The rule of the head, worked out call by call."""
+    begin = datetime.combine(first - timedelta(days=28), datetime.min.time(), ZONE)
+    end = datetime.combine(last + timedelta(days=1), datetime.min.time(), ZONE)
+    seen = [one for one in calls if begin <= one["called_at"] < end]
+    found = []
+    for name in {one["integration"] for one in seen}:
+        own = [one for one in seen if one["integration"] == name]
+        usual = sum(one["status"] != "success" for one in own) / len(own)
+        bad = {}
+        for hour in {one["called_at"].astimezone(UTC).replace(minute=0, second=0, microsecond=0) for one in own}:
+            within = [one for one in own if hour <= one["called_at"] < hour + timedelta(hours=1)]
+            failed = sum(one["status"] != "success" for one in within)
+            if len(within) >= 8 and failed >= 4 and failed >= max(0.1, 5 * usual) * len(within):
+                bad[hour] = (len(within), failed)
+        runs: list[list[datetime]] = []
+        for hour in sorted(bad):
+            if runs and runs[-1][-1] + timedelta(hours=1) == hour:
+                runs[-1].append(hour)
+            else:
+                runs.append([hour])
+        for run in runs:
+            ends = run[-1] + timedelta(hours=1)
+            if ends > datetime.combine(first, datetime.min.time(), ZONE):
+                total, failed = (sum(bad[hour][place] for hour in run) for place in (0, 1))
+                found.append((name, run[0], ends, total, failed))
+    return sorted(found, key=lambda one: (one[1], one[0]))
+
+
+@given(data=st.data())
+@examples(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_incidents_are_the_hours_that_their_rule_says(calls_ledger, data):
+    engine, reader = calls_ledger
+    start = datetime(2026, 5, 10, tzinfo=ZONE)
+    # A quiet day before, so that the usual share is low, and some hours of trouble.
+    calls = [call(n, start - timedelta(days=9, minutes=n), "geotab", False) for n in range(200)]
+    for _ in range(data.draw(st.integers(1, 5))):
+        hour = start + timedelta(hours=data.draw(st.integers(-30, HOURS)))
+        name = data.draw(st.sampled_from(("geotab", "neon")))
+        total = data.draw(st.integers(1, 12))
+        failed = data.draw(st.integers(0, total))
+        for number in range(total):
+            moment = hour + timedelta(minutes=data.draw(st.sampled_from((0, 30, 59))), seconds=number)
+            calls.append(call(len(calls), moment, name, number < failed))
+    put_calls(engine, calls)
+    queries.connect(queries.Sources(ledger_url=reader))
+    queries.forget("ledger")
+    first, last = date(2026, 5, 11), date(2026, 5, 14)
+    frame = queries.ledger("events/incidents", {"first": first, "last": last})
+    told = [(row.integration, row.starts_at, row.ends_at, row.calls, row.failed) for row in frame.itertuples()]
+    assert told == expected_incidents(calls, first, last)
+    assert len(queries.events(first, last)) == len(told)
+    queries.disconnect()
+
+
+def test_a_new_model_is_an_event_and_the_first_one_is_not(calls_ledger):
+    engine, reader = calls_ledger
+    put_calls(engine, [])
+    midnight = datetime(2026, 5, 13, tzinfo=ZONE)
+    scores = [
+        ("one", midnight - timedelta(days=30)),
+        ("one", midnight + timedelta(days=2)),
+        ("two", midnight + timedelta(hours=3)),
+        ("two", midnight),
+        ("three", midnight + timedelta(days=1) - timedelta(microseconds=1)),
+    ]
+    with engine.begin() as owner:
+        for number, (version, moment) in enumerate(scores):
+            owner.execute(
+                text("insert into bi.hase_scores values (:id, 'a', 'd', 50, :version, :at)"),
+                {"id": number, "version": version, "at": moment},
+            )
+    queries.connect(queries.Sources(ledger_url=reader))
+    queries.forget("ledger")
+    found = queries.events(date(2026, 5, 13), date(2026, 5, 13))
+    assert list(zip(found["kind"], found["title"], found["starts_at"], strict=True)) == [
+        ("model", "two", midnight),
+        ("model", "three", midnight + timedelta(days=1) - timedelta(microseconds=1)),
+    ]
+    assert queries.events(date(2026, 5, 14), date(2026, 5, 20)).empty
+    queries.disconnect()
+
+
+# --- the page ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def page(kept, monkeypatch) -> AppTest:
+    """The page Events as a local viewer sees it, with his own settings."""
+    monkeypatch.setattr("app.settings.settings", lambda: kept)
+    monkeypatch.setattr("app.auth.login_required", lambda: False)
+    return AppTest.from_file(str(ROOT / "pages" / "events.py"), default_timeout=30)
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(chromium_path() is None, reason="No Chromium on this machine")
+def test_a_person_writes_an_event_and_bad_input_keeps_what_was_typed(kept, state_url, server_dir):
+    with (
+        serve(server_dir, {"MIRADOR_STATE_URL": state_url}) as dashboard,
+        chromium() as browser,
+        viewer(browser, locale="en-US", viewport={"width": 1280, "height": 900}) as window,
+    ):
+        window.open(f"{dashboard.url}/events")
+        window.page.get_by_role("button", name="Add an event").click()
+        title, link = (window.page.get_by_label(words, exact=True) for words in ("What happened", "Link"))
+        title.fill("Cut-off 65")
+        link.fill("not a link")
+        window.page.get_by_role("button", name="Keep").click()
+        window.wait_for_text("A link begins with http:// or https://")
+        assert title.input_value() == "Cut-off 65"
+        assert rows(kept).empty
+        link.fill("https://wiki/cut-off")
+        window.page.get_by_role("button", name="Keep").click()
+        window.wait_for_text("1 event from")
+        window.assert_clean()
+    (row,) = rows(kept).itertuples()
+    assert (row.title, row.kind, row.link, row.created_by) == ("Cut-off 65", "cutoff", "https://wiki/cut-off", "local")
+
+
+def test_without_a_state_database_the_page_says_how_to_have_one(page, kept, monkeypatch):
+    monkeypatch.setattr("app.settings.settings", lambda: kept.model_copy(update={"state_url": None}))
+    queries.connect(queries.Sources())
+    page.session_state["lang"] = "en"
+    test = page.run()
+    assert not test.exception
+    assert any("MIRADOR_STATE_URL" in caption.value for caption in test.caption)
+    assert not any(button.label == "Add an event" for button in test.button)
