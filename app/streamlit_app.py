@@ -97,6 +97,10 @@ def data_state() -> None:
             seconds = (datetime.now(UTC) - state.last_success).total_seconds()
             said = _("answered {age} ago").format(age=components.age(seconds))
         st.caption(f"{name}: {said}")
+    own = states.get("state")
+    if own is not None and own.up is False:
+        # The database of Mirador's own is told only when it is away: the charts then lack its events.
+        st.caption(f"{_('Events')}: {_(own.last_error or 'does not answer')}")
     _rollups_line()
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -351,6 +353,16 @@ def test_a_state_database_that_is_away_is_told_once_and_keeps_nobody_waiting():
     queries.disconnect()
 
 
+def test_a_state_database_that_says_nothing_keeps_nobody_waiting_for_long():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        queries.connect(queries.Sources(state_url=f"postgresql://x@127.0.0.1:{silent.getsockname()[1]}/x"))
+        began = time.monotonic()
+        frame = queries.events(DAY, DAY)
+        assert time.monotonic() - began < 4
+        assert frame.attrs["missing"] == ("The state database has not answered in time.",)
+        queries.disconnect()
+
+
 # --- from the ledger --------------------------------------------------------------------------------------------------
 
 HOURS = 24 * 6
@@ -387,7 +399,7 @@ def put_calls(engine, calls: list[dict]) -> None:
 
 def expected_incidents(calls: list[dict], first: date, last: date) -> list[tuple]:
     """The rule of the head, worked out call by call."""
-    begin = datetime.combine(first - timedelta(days=28), datetime.min.time(), ZONE)
+    begin = datetime.combine(first - timedelta(days=7), datetime.min.time(), ZONE)
     end = datetime.combine(last + timedelta(days=1), datetime.min.time(), ZONE)
     seen = [one for one in calls if begin <= one["called_at"] < end]
     found = []
@@ -420,7 +432,7 @@ def test_incidents_are_the_hours_that_their_rule_says(calls_ledger, data):
     engine, reader = calls_ledger
     start = datetime(2026, 5, 10, tzinfo=ZONE)
     # A quiet day before, so that the usual share is low, and some hours of trouble.
-    calls = [call(n, start - timedelta(days=9, minutes=n), "geotab", False) for n in range(200)]
+    calls = [call(n, start - timedelta(days=3, minutes=n), "geotab", False) for n in range(200)]
     for _ in range(data.draw(st.integers(1, 5))):
         hour = start + timedelta(hours=data.draw(st.integers(-30, HOURS)))
         name = data.draw(st.sampled_from(("geotab", "neon")))

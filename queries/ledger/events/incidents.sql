@@ -1,7 +1,7 @@
 -- title: Integration incidents
 -- description: A row is one run of hours in which an integration failed far above its usual. An hour counts when at
 --     least 4 of at least 8 calls failed, and their share is at least one in ten and at least five times the usual one:
---     the share that failed in the period and the 28 days before it. Hours that touch make one incident; a
+--     the share that failed in the period and the week before it. Hours that touch make one incident; a
 --     service that is called too seldom is never told.
 -- param: first date -- first day of the period
 -- param: last date -- last day of the period
@@ -19,7 +19,7 @@ with hours as (
         sum(n) as calls,
         sum(n) filter (where status <> 'success') as failed
     from rollup.calls
-    where hour >= cast(:first - 28 as timestamp) at time zone :timezone
+    where hour >= cast(:first - 7 as timestamp) at time zone :timezone
         and hour < cast(:last + 1 as timestamp) at time zone :timezone
     group by integration, hour
 ),
