@@ -51,12 +51,12 @@ class _Daily:
     """A rollup by day: the relation that is cut, by which column, and how the days of changed rows are found.
 
     `changed` gives days; in it :since is the moment from which changes count. `total` counts the rows that the
-    rollup's `n` add up to.
+    rollup's `n` add up to; None where they add up to no number of rows.
     """
 
     source: str
     column: str
-    total: str
+    total: str | None
     changed: tuple[str, ...]
     utc: bool = False
 
@@ -98,15 +98,7 @@ _DAILY = {
     "application_steps": _Daily(
         "applications",
         "submitted_at",
-        """
-        select
-            count(a.decided_at)
-            + count(*) filter (where a.application_id in (select s.application_id from bi.hase_scores s))
-            + count(*) filter (
-                where a.application_id in (select c.application_id from bi.credits c where c.disbursed_at is not null)
-            )
-        from bi.applications a
-        """,
+        None,
         (_APPLICATIONS.format(_SUBMITTED), _CREDIT_OF.format(_SUBMITTED), _SCORE_OF.format(_SUBMITTED)),
     ),
     "disbursements": _Daily(
@@ -312,7 +304,7 @@ _TO_BOOK = (
     "delete from rollup.book b using rollup.fresh o where o.credit_id = b.credit_id and o.side = -1",
     "insert into rollup.book (%(names)s) select %(names)s from rollup.fresh where side = 1",
 )
-# Credits whose rows are counted otherwise than in the book, or whose score is gone.
+# Credits whose rows are counted otherwise than in the book.
 _CREDITS_DIFFER = """
 select coalesce(i.credit_id, b.credit_id)
 from (select credit_id, count(*) as n from bi.installments group by 1) as i
@@ -323,7 +315,9 @@ select coalesce(c.credit_id, b.credit_id)
 from bi.credits c
 full join (select credit_id from rollup.book where present) as b on b.credit_id = c.credit_id
 where c.credit_id is null or b.credit_id is null
-union
+"""
+# Credits whose application or first score is not the one in the book.
+_SCORES_DIFFER = """
 select b.credit_id
 from rollup.book b
 left join bi.applications a on a.application_id = b.application_id
@@ -334,6 +328,8 @@ left join (
 ) as scored on scored.application_id = b.application_id
 where row(a.hase_score, scored.model_version) is distinct from row(b.hase_score, b.model_version)
 """
+# A row that is gone from one relation changes these in the days of another, where no number of rows tells.
+_ALWAYS_COMPARED = ("application_steps", "scores")
 
 
 class RefreshRunning(SourceError):
@@ -348,6 +344,7 @@ class Report:
     credits: int = 0
     seconds: float = 0.0
     built: list[str] = field(default_factory=list)
+    # Rollups by day, and `credits` for those by credit, in which rows had gone or moved.
     repaired: list[str] = field(default_factory=list)
     refreshed_at: datetime | None = None
 
@@ -628,36 +625,36 @@ class _Writer:
         """Compare the numbers of rows; queue what differs, and say what.
 
         After all that changed is worked in, a difference comes from rows that were deleted, moved to another day or
-        written with an old time: then all that depends on the relation is compared.
+        written with an old time: then all by day that reads the relation is compared.
         """
         sources = set()
         for name, daily in _DAILY.items():
             table = sql.Identifier("rollup", name).as_string()
-            if self.value(daily.total) != self.value(f"select coalesce(sum(n), 0) from {table}"):
+            if daily.total and self.value(daily.total) != self.value(f"select coalesce(sum(n), 0) from {table}"):
                 sources.add(daily.source)
-                if name == "application_steps":
-                    sources |= {"hase_scores", "credits"}
         for source, kept in (
             ("credits", "select count(*) from rollup.book where present"),
             ("installments", "select coalesce(sum(n), 0) from rollup.installments"),
         ):
             if self.value(f"select count(*) from bi.{source}") != self.value(kept):
                 sources.add(source)
-        if not sources:
-            return []
         found = []
-        if sources & {"credits", "installments", "applications", "hase_scores"}:
-            with self.step():
-                if self._queue_found(_BOOK, _CREDITS_DIFFER):
-                    found.append("installments")
+        with self.step():
+            credits = self._queue_found(_BOOK, _SCORES_DIFFER)
+            if sources & {"credits", "installments"}:
+                credits += self._queue_found(_BOOK, _CREDITS_DIFFER)
+            if credits:
+                found.append("credits")
         for name, daily in _DAILY.items():
-            if any(re.search(rf"\bbi\.{source}\b", definitions()[name].text) for source in sources):
-                zone = "UTC" if daily.utc else self.zone.key
-                column = definitions()[name].columns[0].name
-                day = f"({column} at time zone '{zone}')::date" if daily.utc else column
-                with self.step():
-                    if self._queue_found(name, f"select distinct {day} from ({_differences(name)}) as differ"):
-                        found.append(name)
+            reads = any(re.search(rf"\bbi\.{source}\b", definitions()[name].text) for source in sources)
+            if not reads and name not in _ALWAYS_COMPARED:
+                continue
+            day = definitions()[name].columns[0].name
+            if daily.utc:
+                day = f"({day} at time zone 'UTC')::date"
+            with self.step():
+                if self._queue_found(name, f"select distinct {day} from ({_differences(name)}) as differ"):
+                    found.append(name)
         return found
 
     def _queue_found(self, name: str, statement: str) -> int:
