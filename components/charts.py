@@ -1203,11 +1203,14 @@ def heatmap(
         # Where light and dark writing are read equally well on the scale's colour.
         middle = ends[0] + (ends[1] - ends[0]) * (0.5 if is_dark() else 0.68)
         strong = ("#0f1418", "#e8e6e1") if is_dark() else ("#ffffff", "#1d2530")
-        written = alt.Chart(frame[frame["_v"].notna()]).mark_text(fontSize=11)
+        # On a phone a cell is narrow: smaller writing, and none where even that would run into its neighbour.
+        cell = f"width / {max(frame['_name_x'].nunique(), 1)}"
+        size = alt.ExprRef(f"{cell} < 21 ? 0 : min(11, {cell} / 3.2)")
+        written = alt.Chart(frame[frame["_v"].notna()]).mark_text(fontSize=size)
         spot: dict[str, Any] = {"x": across}
         if over_time:
             frame["_x"] = middle_of(frame["_start"], grain)
-            written = alt.Chart(frame[frame["_v"].notna()]).mark_text(fontSize=11)
+            written = alt.Chart(frame[frame["_v"].notna()]).mark_text(fontSize=size)
         layers.append(
             written.encode(
                 **spot,
