@@ -193,8 +193,8 @@ def _period(first: date | None, last: date | None) -> str:
 _LATE = {1: "1-7", 2: "8-15", 3: "16-30", 4: "31-60", 5: "61-90", 6: "90+"}
 
 
-def _named(name: str, value: Any) -> str:
-    """A bound value in words that can be read without its parameter."""
+def _named(name: str, value: Any, dated: bool) -> str:
+    """A bound value in words that can be read without its parameter; `dated`: buckets are of days past due."""
     if value == "" or value is None:
         return _("(none)")
     if name == "band":
@@ -208,8 +208,9 @@ def _named(name: str, value: Any) -> str:
         return day_name(date(2024, 1, int(value)), style="EEEE")
     if name in {"hours", "hours_from", "hours_over"}:
         return f"{'> ' if name == 'hours_over' else ''}{value} h"
-    if name.startswith("bucket") and value in _LATE:
-        return _("{days} days late").format(days=_LATE[value])
+    if name in {"bucket", "bucket_before"} and dated:
+        standing = {-1: _("not disbursed"), 0: _("not late"), 7: _("paid off")}
+        return standing.get(value) or _("{days} days late").format(days=_LATE.get(value, value))
     if name == "first_installment":
         return _("first installments") if value else _("later installments")
     return _(str(value))
@@ -221,7 +222,8 @@ def label_of(drill: Drill, params: Mapping[str, Any], known: RowList) -> str:
     parts: list[str] = []
     # The days that the mark decides; when it decides none, the period that all marks share.
     chosen = [name for name in days if name in drill.by] or days
-    for name in chosen:
+    # What came first is said first.
+    for name in sorted(chosen, key=lambda name: (name == "as_of", chosen.index(name))):
         if name.endswith("last"):
             other = f"{name.removesuffix('last')}first"
             if other not in chosen:
@@ -233,13 +235,15 @@ def label_of(drill: Drill, params: Mapping[str, Any], known: RowList) -> str:
             day = _day(params[name])
             parts += [day_name(day, style="MMMM y")] if day else []
         else:
-            parts.append(_period(_day(params[name]), _day(params[name])))
+            day = _day(params[name])
+            parts += [_("at the end of {day}").format(day=_period(day, day))] if day else []
+    dated = "as_of" in known.params
     for name in drill.by:
         value = params[name]
         if name == "score_from" and params.get("score_to") not in {None, value}:
             parts.append(f"HASE {value}–{params['score_to']}")
         elif name not in days and name not in {"score_to", "hours_to"}:
-            parts += [_named(name, one) for one in (value if isinstance(value, list) else [value])]
+            parts += [_named(name, one, dated) for one in (value if isinstance(value, list) else [value])]
     return ", ".join([_(drill.title or known.title), *dict.fromkeys(part for part in parts if part)])
 
 

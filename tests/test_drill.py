@@ -167,7 +167,7 @@ def test_the_picked_mark_is_found_by_its_text_after_a_refresh():
         ({"first": DAY, "last": DAY, "tier": "AAA"}, {"first": "d", "last": "d", "tier": "t"}, "27 feb 2026, AAA"),
         ({"first": DAY.replace(day=1), "last": DAY, "tier": ""}, {"tier": "t"}, "1–27 feb 2026, (ninguno)"),
         ({"first": date(2025, 12, 1), "last": DAY}, {}, "1 dic 2025 – 27 feb 2026"),
-        ({"as_of": DAY, "band": 90}, {"band": "b"}, "27 feb 2026, HASE 90–100"),
+        ({"as_of": DAY, "band": 90}, {"band": "b"}, "al final del 27 feb 2026, HASE 90–100"),
     ],
 )
 def test_the_heading_says_what_was_clicked(params, by, words):
