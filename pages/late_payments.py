@@ -334,13 +334,9 @@ with par90:
 
 months = [month.strftime("%Y-%m") for month in late_payments.ended_months(filters.last, today)]
 with small_section(_("From bucket to bucket")):
-    month = st.selectbox(
-        _("Month"),
-        months,
-        format_func=month_name,
-        label_visibility="collapsed",
-        width=190,
-    )
+    # The months stand in the link as they are shown, so that it means the same in every language.
+    month = st.selectbox(_("Month"), months, key="month", bind="query-params", label_visibility="collapsed", width=130)
+month = month if month in months else months[0]
 month_start = date.fromisoformat(f"{month}-01")
 moves, cures = st.columns(2)
 

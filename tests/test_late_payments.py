@@ -887,6 +887,18 @@ def test_the_filters_of_the_link_narrow_the_numbers(filled):
     assert numbers(app)["Late installments"] == "4"
 
 
+def test_the_month_of_the_roll_rates_stands_in_the_link(filled):
+    month = late_payments.ended_months(filled, filled)[2]
+    app = drawn(month=month.strftime("%Y-%m"))
+    assert not app.exception
+    assert app.selectbox(key="month").value == month.strftime("%Y-%m")
+    assert f"Roll rates, {month:%B %Y}" in words(app)
+    latest = late_payments.ended_months(filled, filled)[0]
+    app = drawn(month="1999-01")
+    assert not app.exception
+    assert f"Roll rates, {latest:%B %Y}" in words(app)
+
+
 @pytest.mark.parametrize(
     "asked",
     [
