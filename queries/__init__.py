@@ -14,6 +14,7 @@ from queries.events import events
 from queries.kpis import Kpi, Movement, Reading, catalogue, intraday, reading, what_moved
 from queries.library import Column, Param, Query, find_query, load_queries
 from queries.rollups import RollupStates
+from queries.rows import count_rows, page_of, rows, stream_rows
 from queries.sources import (
     Answer,
     Prometheus,
@@ -48,6 +49,7 @@ __all__ = [
     "business_day",
     "catalogue",
     "connect",
+    "count_rows",
     "counts",
     "disconnect",
     "events",
@@ -58,11 +60,14 @@ __all__ = [
     "load_queries",
     "metrics",
     "normal_days",
+    "page_of",
     "probe",
     "reading",
     "rollup_states",
+    "rows",
     "source_states",
     "state",
+    "stream_rows",
     "timezone",
     "what_moved",
 ]
