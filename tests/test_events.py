@@ -26,6 +26,8 @@ from app import state
 from app.auth import Viewer
 from app.hooks import MAX_BYTES, hook_routes
 from app.settings import Settings
+from demo.events import events as demo_events
+from demo.history import DAYS
 from queries.events import COLUMNS
 from tests.conftest import ROOT, drop_ledger, new_ledger
 from tests.dashboard import chromium, chromium_path, serve, viewer
@@ -228,6 +230,18 @@ def test_alertmanager_is_asked_to_come_again_while_the_database_is_away(kept):
     answer = Hooks(none).post("/hooks/alertmanager", json={"alerts": [alert()]}, headers=HEADERS)
     assert answer.status_code == 503
     assert "MIRADOR_STATE_URL" in answer.json()["error"]
+
+
+def test_the_demo_tells_events_that_lie_in_its_history_and_are_kept_once(kept):
+    client, until = Hooks(kept), datetime.now(UTC)
+    told = list(demo_events(until))
+    for event in told + told[:3]:
+        answer = client.post("/hooks/events", json=event, headers=HEADERS)
+        assert answer.status_code == 200, answer.text
+    found = rows(kept)
+    assert len(found) == len(told) > 40
+    assert found["starts_at"].between(until - timedelta(days=DAYS + 1), until).all()
+    assert set(found["kind"]) == {"deployment", "cutoff"}
 
 
 # --- the database -----------------------------------------------------------------------------------------------------
