@@ -137,13 +137,13 @@ def age_line(answer: Any) -> tuple[str, bool]:
     if answer.error:
         last = _("Last good data, {age} old").format(age=age(seconds))
         return f":material/history: {last}: {_(answer.error)}", True
-    words = _("{clock}, {age} ago").format(clock=clock(answer.as_of), age=age(seconds))
     rollups = getattr(answer, "rollups", None)
-    if rollups is not None:
-        words = f"{words} · {_('daily tables of {clock}').format(clock=clock(rollups))}"
-        late = (answer.as_of - rollups).total_seconds()
-        if late > ROLLUPS_LATE:
-            return f":material/history: {words}: {_('{age} old').format(age=age(late))}", True
+    late = (answer.as_of - rollups).total_seconds() if rollups is not None else 0.0
+    # An answer from daily tables is as old as they are, whenever it was asked.
+    moment = answer.as_of if rollups is None else min(answer.as_of, rollups)
+    words = _("{clock}, {age} ago").format(clock=clock(moment), age=age(seconds + max(late, 0.0)))
+    if late > ROLLUPS_LATE:
+        return f":material/history: {words}: {_('the daily tables are not refreshed')}", True
     if answer.stale:
         # A newer answer is on its way and comes with the next drawing: told, not shouted.
         words = f":material/sync: {words}"

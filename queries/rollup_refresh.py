@@ -884,6 +884,9 @@ def refresh(
         report.built = writer.reset(full)
         writer.find(overlap)
         writer.work(report, progress)
+        for name in report.built:
+            # Plans of the first pages must not wait for the server to notice that the table is full.
+            writer.run(f"analyze {sql.Identifier('rollup', name).as_string()}")
         writer.roll_over()
         if recount:
             report.repaired = writer.recount()

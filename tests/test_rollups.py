@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -21,6 +22,7 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 import queries
+from components.frame import age_line
 from queries import rollup_refresh
 from queries.ledger_client import LedgerClient
 from queries.library import Query
@@ -691,3 +693,16 @@ def test_definitions_say_what_their_columns_are(ledger_url: LedgerUrl):
         assert definition.title, name
         assert definition.description, name
         assert not definition.params, name
+
+
+def test_a_picture_from_daily_tables_is_as_old_as_they_are(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("components.frame._", str)
+    now = datetime.now(ZONE)
+    stamp = {"as_of": now, "error": None, "stale": False, "warnings": ()}
+    at = now - timedelta(minutes=3)
+    assert age_line(SimpleNamespace(**stamp, rollups=at)) == (f"{at:%H:%M}, 3 min ago", False)
+    assert age_line(SimpleNamespace(**stamp, rollups=None))[0].startswith(f"{now:%H:%M}, 0 s")
+    at = now - timedelta(minutes=30)
+    words, loud = age_line(SimpleNamespace(**stamp, rollups=at))
+    assert loud
+    assert words == f":material/history: {at:%H:%M}, 30 min ago: the daily tables are not refreshed"
