@@ -330,7 +330,7 @@ def _rollup(options: argparse.Namespace, settings: Settings) -> int:
         print(f"Rows had been deleted or moved; mended: {', '.join(report.repaired)}.", file=sys.stderr)
     if not options.check:
         return 0
-    found = differences(url, settings.timezone, wait=WAIT_SECONDS)
+    found = differences(url, settings.timezone, catch_up=True, wait=WAIT_SECONDS)
     for one in found:
         first = ", ".join(f"{name} {value}" for name, value in one.first.items() if name != "side")
         print(f"{one.name}: {one.missing:,} rows missing, {one.surplus:,} too many; the first: {first}")

@@ -897,12 +897,19 @@ def refresh(
     return report
 
 
-def differences(url: str, timezone: str, *, wait: float = 0.0) -> list[Difference]:
-    """Compare each rollup with its definition over the rows; changes since the last refresh are differences, too.
+def differences(url: str, timezone: str, *, catch_up: bool = False, wait: float = 0.0) -> list[Difference]:
+    """Compare each rollup with its definition over the rows.
 
-    Raises SourceError.
+    Changes since the last refresh are differences, too; with `catch_up` they are worked in first, and everything sees
+    the ledger at one moment, so that a ledger in use can be compared. Raises SourceError.
     """
     with _writing(url, ZoneInfo(timezone), wait, None) as writer:
         if writer.value("select count(*) from rollup.state where ready") < len(definitions()):
             raise SourceError(NOT_BUILT, kind="refused", source="ledger")
-        return writer.differences()
+        if not catch_up:
+            return writer.differences()
+        with writer.step():
+            writer.run("set transaction isolation level repeatable read")
+            writer.find(OVERLAP)
+            writer.work(Report(), _silent)
+            return writer.differences()

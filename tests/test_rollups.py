@@ -22,6 +22,8 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 import queries
+from app import cli
+from app import rollups as keeping
 from components.frame import age_line
 from queries import rollup_refresh
 from queries.ledger_client import LedgerClient
@@ -577,6 +579,58 @@ def test_a_difference_is_listed(ledger_url: LedgerUrl, owner: Connection):
     assert found.name == "calls"
     assert found.missing == found.surplus > 0
     assert up_to_date(ledger_url).repaired == ["calls"]
+
+
+def test_a_ledger_in_use_can_be_compared(ledger_url: LedgerUrl, owner: Connection):
+    company_ = filled(owner)
+    up_to_date(ledger_url)
+    for event in (company_.grant, company_.attempt, company_.call):
+        event(random.Random(2))
+    assert differences(writer_of(ledger_url), TIMEZONE) != []
+    assert differences(writer_of(ledger_url), TIMEZONE, catch_up=True) == []
+    assert differences(writer_of(ledger_url), TIMEZONE) == []
+
+
+def test_the_command_builds_and_compares(
+    ledger_url: LedgerUrl, owner: Connection, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    filled(owner)
+    monkeypatch.setenv("MIRADOR_LEDGER_URL", ledger_url.reader)
+    assert cli.main(["rollup"]) == 1
+    assert capsys.readouterr().err == "The role of MIRADOR_ROLLUP_URL may not write the schema rollup.\n"
+    monkeypatch.setenv("MIRADOR_ROLLUP_URL", writer_of(ledger_url))
+    assert cli.main(["rollup", "--check"]) == 0
+    told = capsys.readouterr().err
+    assert "The daily tables are up to date: 15 built, " in told
+    assert told.endswith("Every table equals its definition over the rows.\n")
+    owner.execute("delete from rollup.exposure where day = (select min(day) from rollup.exposure)")
+    assert cli.main(["rollup", "--check"]) == 1
+    told = capsys.readouterr()
+    assert told.out.startswith("exposure: ")
+    assert told.err.endswith("python -m app rollup --full builds them anew.\n")
+    assert cli.main(["rollup", "--full", "--check"]) == 0
+
+
+def test_the_dashboard_keeps_them_and_tells_why_it_cannot(
+    ledger_url: LedgerUrl, owner: Connection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    filled(owner)
+    barred = keeping.Keeper(ledger_url.reader, TIMEZONE, 60)
+    monkeypatch.setattr(keeping, "_keeper", barred)
+    assert [barred.once(), barred.once()] == ["refused", "refused"]
+    assert [record.getMessage() for record in caplog.records if record.name == "mirador"] == [
+        "daily tables: The role of MIRADOR_ROLLUP_URL may not write the schema rollup."
+    ]
+    client = reader_of(ledger_url)
+    assert keeping.why_rows(client.rollup_states()) == "The role of MIRADOR_ROLLUP_URL may not write the schema rollup."
+    keeper = keeping.Keeper(writer_of(ledger_url), TIMEZONE, 60)
+    monkeypatch.setattr(keeping, "_keeper", keeper)
+    assert keeper.once() == "ok"
+    assert keeping.why_rows(reader_of(ledger_url).rollup_states()) is None
+    with psycopg.connect(plain(writer_of(ledger_url)), autocommit=True) as other:
+        other.execute(rollup_refresh._LOCK)
+        assert keeper.once() == "running"
+    assert keeping.Keeper("postgresql://nobody@127.0.0.1:1/none", TIMEZONE, 60).once() == "down"
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
