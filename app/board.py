@@ -23,6 +23,7 @@ from prometheus_client.registry import Collector
 import queries
 from app import telemetry
 from queries import Kpi, Reading
+from queries.calendar import is_working_day
 
 REFRESH_SECONDS = 30.0
 FIRST_WAIT_SECONDS = 2.0
@@ -72,6 +73,15 @@ def warm() -> None:
         with ThreadPoolExecutor(2, thread_name_prefix="mirador-warm") as pool:
             for name in [one.kpi.name for one in numbers if one.kpi.intraday and one.reading]:
                 pool.submit(queries.intraday, name, day)
+
+
+def last_changes() -> dict[str, datetime]:
+    """When each relation of the ledger last changed, and `ledger`, the latest of them; what is empty is left out.
+
+    Raises SourceError.
+    """
+    row = queries.ledger("watermark").iloc[0]
+    return {str(name): moment.to_pydatetime() for name, moment in row.items() if not pd.isna(moment)}
 
 
 def number(value: Any) -> float | int | None:
@@ -128,6 +138,7 @@ class Board(Collector):
         self._refreshing = False
         self._first = threading.Event()
         self._numbers: list[Number] = []
+        self._changed: dict[str, datetime] = {}
         self._read_at = 0.0
         self.open = True
 
@@ -143,8 +154,10 @@ class Board(Collector):
     def _refresh(self) -> None:
         began = time.monotonic()
         numbers: list[Number] = []
+        changed: dict[str, datetime] = {}
         try:
             numbers = read_numbers(today(), ledger_only=True)
+            changed = last_changes()
         except queries.SourceError:
             # Nothing is connected, or the process ends: a scrape then carries no business number.
             pass
@@ -152,7 +165,8 @@ class Board(Collector):
             telemetry.log.error("the KPIs could not be read", exc_info=error)
         finally:
             with self._lock:
-                self._numbers, self._read_at, self._refreshing = numbers, began, False
+                self._numbers, self._changed, self._read_at = numbers, changed, began
+                self._refreshing = False
             self._first.set()
 
     def collect(self) -> Iterator[Metric]:
@@ -164,6 +178,7 @@ class Board(Collector):
         with self._lock:
             fresh = time.monotonic() - self._read_at < OLDEST_SECONDS
             numbers = [one for one in self._numbers if fresh and _alive(one)]
+            changed = self._changed if fresh else {}
         values = GaugeMetricFamily(
             "mirador_kpi",
             "KPI of the running business day, exact, from the ledger; dimension all is the total.",
@@ -177,6 +192,9 @@ class Board(Collector):
         target = GaugeMetricFamily("mirador_kpi_target", "Target of the KPI.", labels=["kpi"])
         age = GaugeMetricFamily(
             "mirador_kpi_age_seconds", "Seconds since the ledger was asked for the KPI.", labels=["kpi"]
+        )
+        base = GaugeMetricFamily(
+            "mirador_kpi_base", "What a KPI that is a share is a share of: decisions, attempts.", labels=["kpi"]
         )
         now = datetime.now(UTC)
         for one in numbers:
@@ -194,10 +212,23 @@ class Board(Collector):
                 found = number(level)
                 if found is not None:
                     normal.add_metric([name, bound], found)
+            if reading.base is not None:
+                base.add_metric([name], reading.base)
             if one.kpi.target is not None:
                 target.add_metric([name], float(one.kpi.target))
             age.add_metric([name], (now - reading.answer.as_of).total_seconds())
-        yield from (values, normal, target, age)
+        working = GaugeMetricFamily(
+            "mirador_business_day", "1 on a business day: Monday to Friday, no public holiday; else 0."
+        )
+        working.add_metric([], float(is_working_day(today())))
+        change = GaugeMetricFamily(
+            "mirador_ledger_changed_timestamp_seconds",
+            "When a relation of the ledger last changed; relation ledger is the latest of them.",
+            labels=["relation"],
+        )
+        for relation, moment in changed.items():
+            change.add_metric([relation], moment.timestamp())
+        yield from (values, normal, target, base, age, working, change)
 
 
 def _alive(one: Number) -> bool:

@@ -31,7 +31,8 @@ def is_holiday(day: date, country: str = "MX") -> bool:
     return day in _holidays(country, day.year)
 
 
-def _is_working(day: date, country: str) -> bool:
+def is_working_day(day: date, country: str = "MX") -> bool:
+    """Whether the day is Monday to Friday and no public holiday."""
     return day.weekday() < 5 and not is_holiday(day, country)
 
 
@@ -42,7 +43,7 @@ def paydays(year: int, country: str = "MX") -> tuple[date, ...]:
     for month in range(1, 13):
         for number in (15, calendar.monthrange(year, month)[1]):
             day = date(year, month, number)
-            while not _is_working(day, country):
+            while not is_working_day(day, country):
                 day -= timedelta(days=1)
             found.append(day)
     return tuple(found)

@@ -123,7 +123,7 @@ class Reading:
     `history` has the columns day (datetime64) and value (float64): the last 14 days up to `day`. `value` is exact
     (Decimal) for MXN. `segments` has the columns dimension, segment and value for the day; of a cause (a reason, an
     error code) the value is its share of all. `metric_value` is what the metrics say ('about'), `metric_gap` its
-    relative distance from the ledger's.
+    relative distance from the ledger's. `base` is what a share is a share of (decisions, attempts), None for a sum.
     """
 
     kpi: Kpi
@@ -140,6 +140,7 @@ class Reading:
     metric_value: float | None = None
     metric_gap: float | None = None
     metric_cut: datetime | None = None
+    base: float | None = None
 
     @property
     def distance(self) -> float:
@@ -273,6 +274,7 @@ def _read(kpi: Kpi, day: date, raw: pd.DataFrame, answer: Answer) -> Reading:
         segments=parts[["dimension", "segment", "value"]].reset_index(drop=True),
         state=_state(kpi, value, low, high),
         answer=answer,
+        base=_base(kpi, raw, frame, stamp),
     )
 
 
@@ -297,6 +299,13 @@ def _exact(kpi: Kpi, raw: pd.DataFrame, frame: pd.DataFrame, stamp: pd.Timestamp
         return raw.loc[row.index[0], kpi.numerator]
     value = float(row["value"].iloc[0])
     return int(value) if kpi.unit == "count" and kpi.source == "ledger" else value
+
+
+def _base(kpi: Kpi, raw: pd.DataFrame, frame: pd.DataFrame, stamp: pd.Timestamp) -> float | None:
+    row = frame[(frame["day"] == stamp) & (frame["dimension"] == "all")]
+    if kpi.source != "ledger" or kpi.denominator is None or row.empty:
+        return None
+    return float(raw.loc[row.index[0], kpi.denominator])
 
 
 def _state(kpi: Kpi, value: Any, low: float, high: float) -> State:
