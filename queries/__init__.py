@@ -9,10 +9,13 @@ ever becomes a query.
 """
 
 from queries.calendar import business_day, normal_days
+from queries.contracts import Contract, contracts
 from queries.errors import SourceError
 from queries.events import events
 from queries.kpis import Kpi, Movement, Reading, catalogue, intraday, reading, what_moved
 from queries.library import Column, Param, Query, find_query, load_queries
+from queries.reconcile import Result, daily_differences, reconcile, reconcile_all
+from queries.reconcile_model import Finding
 from queries.rollups import RollupStates
 from queries.rows import count_rows, page_of, rows, stream_rows
 from queries.sources import (
@@ -36,12 +39,15 @@ from queries.sources import (
 __all__ = [
     "Answer",
     "Column",
+    "Contract",
+    "Finding",
     "Kpi",
     "Movement",
     "Param",
     "Prometheus",
     "Query",
     "Reading",
+    "Result",
     "RollupStates",
     "SourceError",
     "Sources",
@@ -49,8 +55,10 @@ __all__ = [
     "business_day",
     "catalogue",
     "connect",
+    "contracts",
     "count_rows",
     "counts",
+    "daily_differences",
     "disconnect",
     "events",
     "find_query",
@@ -63,6 +71,8 @@ __all__ = [
     "page_of",
     "probe",
     "reading",
+    "reconcile",
+    "reconcile_all",
     "rollup_states",
     "rows",
     "source_states",

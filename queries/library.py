@@ -37,7 +37,7 @@ from queries.errors import SourceError
 
 ROOT = Path(__file__).parent
 Source = Literal["ledger", "metrics", "state"]
-MetricKind = Literal["instant", "range", "days"]
+MetricKind = Literal["instant", "range", "days", "samples"]
 _SUFFIX: dict[Source, str] = {"ledger": ".sql", "metrics": ".promql", "state": ".sql"}
 
 
@@ -236,8 +236,8 @@ def parse_query(path: Path, source: Source, name: str) -> Query:
     if missing:
         raise ValueError(f"{path}: the head lacks {', '.join(sorted(missing))}")
     kind = single.get("kind", "range")
-    if kind not in {"instant", "range", "days"}:
-        raise ValueError(f"{path}: kind must be instant, range or days, not {kind}")
+    if kind not in {"instant", "range", "days", "samples"}:
+        raise ValueError(f"{path}: kind must be instant, range, days or samples, not {kind}")
     key, sorts = _parse_order(path, single.get("key", ""), single.get("sort", ""), columns)
     return Query(
         name=name,

@@ -28,6 +28,9 @@ from queries.library import Query, escape_label, escape_regex
 
 MAX_POINTS = 11_000
 MAX_SERIES = 2_000
+# Samples as they were scraped, of one question: the whole of an answer is in memory.
+MAX_SAMPLES = 4_000_000
+SAMPLES_CHUNK = 6 * 3600
 POINTS = 240
 _STEPS = (15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
 
@@ -167,6 +170,40 @@ class MetricsClient:
             frames.append(frame.drop(columns="time"))
         frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({"day": [], "value": []})
         return frame.sort_values("day", ignore_index=True), "\n\n".join(dict.fromkeys(texts))
+
+    def _run_samples(self, query: Query, params: dict[str, Any]) -> tuple[pd.DataFrame, str]:
+        """The samples as they were scraped, after `start` and up to `end`: the query's text is a plain selector.
+
+        Nothing is interpolated, filled or counted. Asked in pieces of six hours, so that no answer is very long.
+        """
+        selector = fill_in(query, params, window=window_for(0, self.scrape_interval))
+        start, end = math.floor(params["start"].timestamp()), math.ceil(params["end"].timestamp())
+        if start >= end:
+            raise SourceError(
+                f"The query {query.name} needs a start before its end.",
+                kind="bad_parameter",
+                source="metrics",
+                query=query.name,
+            )
+        merged: dict[tuple[tuple[str, str], ...], dict[str, Any]] = {}
+        found = 0
+        for upto in [*range(end, start, -SAMPLES_CHUNK)][::-1]:
+            seconds = min(SAMPLES_CHUNK, upto - start)
+            for one in self._checked(self._client.custom_query(f"{selector}[{seconds}s]", {"time": upto})):
+                # Up to Prometheus 2 a range holds the sample at its very start, too, which the piece before has.
+                values = [sample for sample in one["values"] if sample[0] > upto - seconds]
+                key = tuple(sorted(one["metric"].items()))
+                merged.setdefault(key, {"metric": one["metric"], "values": []})["values"] += values
+                found += len(values)
+            if found > MAX_SAMPLES:
+                raise SourceError(
+                    f"This answer has more than {MAX_SAMPLES:,} samples: choose a shorter period.",
+                    kind="too_large",
+                    source="metrics",
+                    query=query.name,
+                )
+        frame = self._range_frame(self._checked(list(merged.values())), stamps=True)
+        return frame, f"{selector}[{end - start}s]"
 
     def _ask_range(self, text: str, first: float, last: float, step: float) -> list[dict[str, Any]]:
         return self._checked(

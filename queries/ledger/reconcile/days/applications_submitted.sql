@@ -1,0 +1,11 @@
+-- title: Applications submitted by day
+-- description: A row is one day that has any: applications submitted. For the trend of the difference from the metric.
+-- param: days date[] -- all days wanted
+-- column: day date -- business day
+-- column: value integer [count] -- applications submitted
+-- ttl: 300
+select day, sum(n) as value
+from rollup.applications
+where day = any(cast(:days as date[]))
+group by day
+order by day

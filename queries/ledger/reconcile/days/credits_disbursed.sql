@@ -1,0 +1,11 @@
+-- title: Credits disbursed by day
+-- description: A row is one day that has any: credits disbursed. For the trend of the difference from the metric.
+-- param: days date[] -- all days wanted
+-- column: day date -- business day
+-- column: value integer [count] -- credits disbursed
+-- ttl: 300
+select day, sum(n) as value
+from rollup.disbursements
+where day = any(cast(:days as date[]))
+group by day
+order by day

@@ -1,0 +1,1089 @@
+"""What may lie between a ledger and a metric, and what the difference beyond it means. Pure functions on frames.
+
+The ledger gives each event with its second. A scrape gives what a process had counted by then, so that between two
+scrapes the metric is known only to lie between their values; the sum over the targets of a job lies between the sums.
+For each label, the difference D(t) = metric - ledger therefore lies in a tube, whose walls are known at every scrape:
+
+    sum of the last values <= t  -  events up to t + ahead   <=  D(t)  <=  sum of the next values >= t  -  events up to
+                                                                            t - behind
+
+Where the two agree, D is constant, and a constant fits through the tube. A finding is made only where none does: D then
+is the path through the tube that moves least (each step at the last moment and as small as the walls allow; of all
+paths it has the least total variation). So a difference that scraping can explain is never a finding, and a finding is
+never larger than what is proven. What a step means is read from what stands beside it: a restart, a target that went,
+a row written later, another label that moved the other way, a time by which steps are apart.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from queries.contracts import Contract
+
+Array = np.ndarray[Any, Any]
+Kind = Literal[
+    "counter_reset",
+    "scrape_gap",
+    "replica_missing",
+    "counted_twice",
+    "row_without_metric",
+    "metric_without_row",
+    "double_count",
+    "wrong_label",
+    "clock_skew",
+    "late_commit",
+]
+State = Literal["agrees", "explained", "differs", "unknown"]
+KINDS: tuple[Kind, ...] = Kind.__args__  # type: ignore[attr-defined]
+# What the metrics lose or tell later by their nature: it explains a difference and is nobody's fault.
+EXPLAINED: frozenset[Kind] = frozenset({"counter_reset", "scrape_gap", "late_commit"})
+# Labels by which Prometheus and its relatives tell targets and replicas apart.
+TARGET_LABELS = ("job", "instance", "pod", "replica", "prometheus", "prometheus_replica", "cluster")
+# Scrapes that must be missing in a row before it is a gap: one or two are lost everywhere now and then.
+MISSED = 3.5
+# Two steps of a kind that are further apart than this are two findings.
+APART = 30 * 60.0
+# A clock is looked for within this many seconds, and a row's commit within as many after its event.
+LAG = 900.0
+LATE = 10.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something outside the expected difference, with what proves it.
+
+    `amount` is how much of the window's difference (metric - ledger, in the contract's unit) it makes up, and `size`
+    how much it touches: what was only moved in time or to another label adds nothing to the sum. It arose between
+    `start` and `end` (aware, UTC) at `labels` (ledger column -> value; empty: several or none) on `instances`. `rows`
+    are the ids of the rows that can be meant; `certain`: they are exactly those. `facts` holds what the class adds:
+    `lag` (s), `share`, `to` (labels), `restarts`, `missed` (scrapes).
+    """
+
+    kind: Kind
+    start: datetime
+    end: datetime
+    amount: float
+    size: float
+    labels: dict[str, str] = field(default_factory=dict)
+    instances: tuple[str, ...] = ()
+    rows: tuple[str, ...] = ()
+    certain: bool = False
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Both numbers of a window, what may lie between them, and what was found.
+
+    `difference` is metric - ledger; it is expected between `low` and `high`. `parts` has a row a label: the ledger's
+    label columns, ledger, metric, difference, low, high (float64). `curve` has a row a minute: minute (UTC), ledger,
+    metric (of that minute), difference (summed up since the start), low and high (the tube). `targets` has a row a
+    scraped target: instance, scrapes, missed, restarts, begins, ends (UTC or null).
+    """
+
+    start: datetime
+    end: datetime
+    ledger: float
+    metric: float
+    difference: float
+    low: float
+    high: float
+    state: State
+    parts: pd.DataFrame
+    curve: pd.DataFrame
+    targets: pd.DataFrame
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class _Step:
+    """D of a label moved by `size` after `a` and by `b` (seconds since 1970)."""
+
+    label: int
+    a: float
+    b: float
+    size: float
+
+
+@dataclass
+class _Target:
+    """One scraped process: when it was scraped, and what it had counted since the first scrape, by label."""
+
+    name: dict[str, str]
+    times: Array
+    counted: dict[int, Array]
+    restarts: list[tuple[float, float]]
+    gaps: list[tuple[float, float, int]]
+    appears: bool
+    vanishes: bool
+    spacing: float
+    raw: dict[int, Array] = field(default_factory=dict)
+
+    @property
+    def instance(self) -> str:
+        return self.name.get("instance") or "/".join(self.name.values()) or "?"
+
+    def bounds(self, label: int, at: Array) -> tuple[Array, Array]:
+        """The least and the most that it can have counted by each moment."""
+        counted = self.counted.get(label)
+        if counted is None:
+            return np.zeros(len(at)), np.zeros(len(at))
+        before = np.searchsorted(self.times, at, "right") - 1
+        after = np.searchsorted(self.times, at, "left")
+        low = np.where(before >= 0, counted[np.maximum(before, 0)], 0.0)
+        beyond = counted[-1] if self.vanishes else np.inf
+        high = np.where(after < len(counted), counted[np.minimum(after, len(counted) - 1)], beyond)
+        return low, high
+
+    def about(self, label: int, at: Array) -> Array:
+        """What it had counted by each moment, in a straight line between two scrapes."""
+        counted = self.counted.get(label)
+        return np.zeros(len(at)) if counted is None else np.interp(at, self.times, counted)
+
+
+@dataclass
+class _Events:
+    """The ledger's events by label, in order of time. `value` is what the contract compares."""
+
+    at: Array
+    committed: Array
+    label: Array
+    value: Array
+
+    def of(self, label: int) -> tuple[Array, Array]:
+        """Moments and running total of a label."""
+        mine = self.label == label
+        at, value = self.at[mine], self.value[mine]
+        order = np.argsort(at, kind="stable")
+        return at[order], np.concatenate([[0.0], np.cumsum(value[order])])
+
+    def between(self, label: int | None, a: float, b: float) -> float:
+        """Sum of a label (None: of all) after `a` and up to `b`."""
+        here = (self.at > a) & (self.at <= b)
+        return float(self.value[here if label is None else here & (self.label == label)].sum())
+
+
+def moment(seconds: float) -> datetime:
+    """Seconds since 1970 as an aware moment."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def seconds_of(frame: pd.Series[Any]) -> Array:
+    """A column of aware moments as seconds since 1970; NaN where there is none."""
+    if not len(frame):
+        return np.empty(0)
+    stamps = pd.to_datetime(frame, utc=True)
+    result: Array = stamps.dt.as_unit("us").astype("int64").to_numpy("float64") / 1e6
+    result[stamps.isna().to_numpy()] = np.nan
+    return result
+
+
+def compare(
+    contract: Contract,
+    events: pd.DataFrame,
+    samples: pd.DataFrame,
+    up: pd.DataFrame,
+    *,
+    start: float,
+    end: float,
+    interval: float,
+) -> Comparison:
+    """Both sides over [start, end) (seconds since 1970), from what is known of a little longer on both sides.
+
+    `events`: at, committed (aware; null: unknown), the label columns and the value; of a gauge its changes, the first of
+    them its state. `samples`: time (s), the labels and value, as scraped; `up` the same of the targets' scrapes.
+    `interval` is the usual scrape interval. The window is cut to what the samples cover; a window of which they cover
+    nothing is unknown.
+    """  # noqa: E501
+    return _Work(contract, events, samples, up, interval).compare(start, end)
+
+
+class _Work:
+    """One comparison under way."""
+
+    def __init__(
+        self, contract: Contract, events: pd.DataFrame, samples: pd.DataFrame, up: pd.DataFrame, interval: float
+    ) -> None:
+        self.contract = contract
+        self.interval = interval
+        self.eps = 0.011 if contract.unit == "mxn" else 1e-6
+        samples = _renamed(samples, contract)
+        self.labels = _labels(events, samples, contract)
+        self.events = _events(events, contract, self.labels)
+        self.fetched = (float(samples["time"].min()), float(samples["time"].max())) if len(samples) else (0.0, 0.0)
+        self.targets = _targets(samples, up, contract, self.labels, interval, self.events)
+
+    # --- the window ---
+
+    def compare(self, start: float, end: float) -> Comparison:
+        if not self.targets:
+            return self._unknown(start, end)
+        first = max(min((t.times[0] for t in self.targets), default=start), self._common_begin())
+        last = max(t.times[-1] for t in self.targets)
+        lost = end - last
+        cut_start, cut_end = max(start, first), min(end, last)
+        if cut_start >= cut_end:
+            return self._unknown(start, end)
+        self.start, self.end = cut_start, cut_end
+        findings = self._gauge_findings() if self.contract.kind == "gauge" else self._findings()
+        findings += self._gaps()
+        if lost > max(MISSED * self.spacing, 60.0):
+            findings.append(self._lost(last, end))
+        return self._told(findings)
+
+    @property
+    def spacing(self) -> float:
+        return max(float(np.median([t.spacing for t in self.targets])), self.interval)
+
+    def _common_begin(self) -> float:
+        """From when on every target that was there at first is known."""
+        return max((t.times[0] for t in self.targets if not t.appears), default=-math.inf)
+
+    def _unknown(self, start: float, end: float) -> Comparison:
+        inside = (self.events.at >= start) & (self.events.at < end)
+        total = float(self.events.value[inside].sum()) if self.contract.kind != "gauge" else math.nan
+        empty = pd.DataFrame()
+        nan = math.nan
+        return Comparison(
+            moment(start), moment(end), total, nan, nan, nan, nan, "unknown", empty, empty, self._target_frame(), ()
+        )
+
+    # --- the tube ---
+
+    def _grid(self, targets: Sequence[_Target]) -> Array:
+        times = np.unique(np.concatenate([t.times for t in targets]))
+        last = min((t.times[-1] for t in targets if not t.vanishes), default=times[-1])
+        begin = max((t.times[0] for t in targets if not t.appears), default=times[0])
+        return times[(times >= begin) & (times <= last)]
+
+    def _tube(self, label: int, events: _Events, targets: Sequence[_Target], grid: Array) -> tuple[Array, Array]:
+        tolerance = self.contract.tolerance
+        at, total = events.of(label)
+        most = total[np.searchsorted(at, grid + tolerance.ahead, "right")]
+        # An event of this second may be of its very end.
+        least = total[np.searchsorted(at, grid - tolerance.behind - 1, "right")]
+        low, high = np.zeros(len(grid)), np.zeros(len(grid))
+        for target in targets:
+            part_low, part_high = target.bounds(label, grid)
+            low, high = low + part_low, high + part_high
+        return low - most, high - least
+
+    def _steps(self, events: _Events, targets: Sequence[_Target], labels: Iterable[int] | None = None) -> list[_Step]:
+        grid = self._grid(targets)
+        found: list[_Step] = []
+        for label in labels if labels is not None else range(len(self.labels)):
+            low, high = self._tube(label, events, targets, grid)
+            found += path(low, high, grid, label, self.eps)
+        return found
+
+    # --- counters ---
+
+    def _findings(self) -> list[Finding]:
+        findings: list[Finding] = []
+        targets = list(self.targets)
+        for one, other in twins(targets):
+            targets.remove(other)
+            findings += self._twice(one, other)
+        events = self.events
+        steps = self._steps(events, targets)
+        if steps and self.contract.ledger.commit == "latest":
+            events, late = self._late(events, steps)
+            if late:
+                findings += late
+                steps = self._steps(events, targets)
+        if steps:
+            events, skew = self._skew(events, steps, targets)
+            if skew is not None:
+                findings.append(skew)
+                steps = self._steps(events, targets)
+        steps, resets = self._resets(steps, targets)
+        findings += resets
+        steps, moved = self._wrong_labels(steps)
+        findings += moved
+        steps, missing = self._missing(steps, events, targets)
+        findings += missing
+        for group in _near([s for s in steps if s.size < 0]):
+            findings.append(self._of_steps("row_without_metric", group))
+        for group in _near([s for s in steps if s.size > 0]):
+            kind: Kind = "double_count" if self._doubles(group, events) else "metric_without_row"
+            findings.append(self._of_steps(kind, group))
+        return [one for one in findings if one.size > self.eps]
+
+    def _of_steps(self, kind: Kind, steps: Sequence[_Step], **more: Any) -> Finding:
+        labels = {s.label for s in steps}
+        return Finding(
+            kind=kind,
+            start=moment(min(s.a for s in steps)),
+            end=moment(max(s.b for s in steps)),
+            amount=self._inside(steps),
+            size=abs(sum(s.size for s in steps if s.b > self.start and s.a < self.end)),
+            labels=self._named(next(iter(labels))) if len(labels) == 1 else {},
+            **more,
+        )
+
+    def _inside(self, steps: Iterable[_Step]) -> float:
+        return float(sum(s.size for s in steps if s.b > self.start and s.a < self.end))
+
+    def _named(self, label: int) -> dict[str, str]:
+        return dict(zip(self.contract.columns, self.labels[label], strict=True))
+
+    def _twice(self, one: _Target, other: _Target) -> list[Finding]:
+        edges = np.array([self.start, self.end])
+        counted = sum(float(np.diff(other.about(label, edges))[0]) for label in other.counted)
+        if counted <= self.eps:
+            return []
+        first, last = max(other.times[0], self.start), min(other.times[-1], self.end)
+        return [
+            Finding(
+                "counted_twice",
+                moment(first),
+                moment(last),
+                counted,
+                counted,
+                instances=(one.instance, other.instance),
+            )
+        ]
+
+    def _late(self, events: _Events, steps: list[_Step]) -> tuple[_Events, list[Finding]]:
+        """Rows whose metric moved when they were written, not when they say that it happened."""
+        at = events.at.copy()
+        moved: list[tuple[float, float, int, float]] = []
+        room = {id(s): abs(s.size) for s in steps}
+        slack = self.contract.tolerance.behind + 2
+        candidates = np.flatnonzero(events.committed - events.at >= LATE)
+        by_label: dict[int, list[_Step]] = defaultdict(list)
+        for s in steps:
+            by_label[s.label].append(s)
+        for index in candidates[np.argsort(events.committed[candidates], kind="stable")]:
+            mine = by_label.get(int(events.label[index]), ())
+            when, written, value = events.at[index], events.committed[index], events.value[index]
+            need = min(value, 1.0) if self.contract.unit == "count" else value
+            falls = [s for s in mine if s.size < 0 and s.a - slack <= when <= s.b and room[id(s)] >= need - self.eps]
+            rises = [
+                s for s in mine if s.size > 0 and s.a - slack <= written <= s.b + 1 and room[id(s)] >= need - self.eps
+            ]
+            if not falls or not rises:
+                continue
+            room[id(falls[0])] -= min(value, room[id(falls[0])])
+            room[id(rises[0])] -= min(value, room[id(rises[0])])
+            at[index] = written
+            moved.append((when, written, int(events.label[index]), float(value)))
+        if not moved:
+            return events, []
+        findings = []
+        for group in _clusters(moved, key=lambda m: m[1]):
+            amount = sum(
+                v * (int(self.start <= written < self.end) - int(self.start <= when < self.end))
+                for when, written, _, v in group
+            )
+            touched = [m for m in group if self.start <= m[0] < self.end or self.start <= m[1] < self.end]
+            if not touched:
+                continue
+            labels = {m[2] for m in group}
+            findings.append(
+                Finding(
+                    "late_commit",
+                    moment(min(m[0] for m in group)),
+                    moment(max(m[1] for m in group)),
+                    amount,
+                    sum(m[3] for m in touched),
+                    labels=self._named(next(iter(labels))) if len(labels) == 1 else {},
+                    facts={"lag": max(m[1] - m[0] for m in group)},
+                )
+            )
+        return replace(events, at=at), findings
+
+    def _skew(self, events: _Events, steps: list[_Step], targets: Sequence[_Target]) -> tuple[_Events, Finding | None]:
+        """A time by which the steps are apart: the ledger's clock and the scrapes' are not the same."""
+        found = best_lag(steps, self.interval)
+        best: tuple[float, float, float, float, _Events] | None = None
+        before = _variation(steps)
+        for lag in found:
+            pairs = paired(steps, lag, max(self.interval * 1.5, 10.0))
+            if len(pairs) < 3:
+                continue
+            first = min(min(p.a, q.a) for p, q in pairs) - abs(lag) / 2
+            last = max(max(p.b, q.b) for p, q in pairs) - min(lag, 0)
+            for exact in np.arange(lag - self.interval, lag + self.interval + 1, max(self.interval / 3, 3.0)):
+                at = events.at.copy()
+                # `exact` is how much later the metric tells than the ledger.
+                hit = (at + max(exact, 0) * 0 >= first) & (at <= last)
+                at[hit] += exact
+                shifted = replace(events, at=at)
+                after = _variation(self._steps(shifted, targets, {s.label for s in steps}))
+                if best is None or after < best[0]:
+                    best = (after, float(exact), first, last, shifted)
+        if best is None or before - best[0] < max(0.5 * before, 5 * self.eps) or before - best[0] < 4:
+            return events, None
+        after, lag, first, last, shifted = best
+        touched = events.between(None, max(first, self.start), min(last, self.end))
+        amount = shifted.between(None, self.start, self.end) - events.between(None, self.start, self.end)
+        finding = Finding("clock_skew", moment(first), moment(last), amount, touched, facts={"lag": lag})
+        return shifted, finding
+
+    def _resets(self, steps: list[_Step], targets: Sequence[_Target]) -> tuple[list[_Step], list[Finding]]:
+        rest, findings = list(steps), []
+        for target in targets:
+            ends = [(target.times[-1], target.times[-1] + self.spacing)] if target.vanishes else []
+            for a, b in [*target.restarts, *ends]:
+                mine = [s for s in rest if s.size < 0 and s.a < b + self.contract.tolerance.behind and s.b > a]
+                # What it lost happened between the two scrapes.
+                mine = [s for s in mine if s.b - s.a < 4 * self.spacing or (s.a <= a + self.spacing)]
+                if not mine or (a, b) in ends:
+                    continue
+                rest = [s for s in rest if s not in mine]
+                findings.append(
+                    replace(
+                        self._of_steps("counter_reset", mine, instances=(target.instance,)),
+                        start=moment(a),
+                        end=moment(b),
+                    )
+                )
+        return rest, findings
+
+    def _wrong_labels(self, steps: list[_Step]) -> tuple[list[_Step], list[Finding]]:
+        if len(self.labels) < 2:
+            return steps, []
+        falls = sorted((s for s in steps if s.size < 0), key=lambda s: s.b)
+        rises = sorted((s for s in steps if s.size > 0), key=lambda s: s.b)
+        left = {id(s): abs(s.size) for s in steps}
+        moved: dict[tuple[int, int], list[tuple[_Step, _Step, float]]] = defaultdict(list)
+        for fall in falls:
+            for rise in rises:
+                if rise.label == fall.label or left[id(rise)] <= self.eps:
+                    continue
+                if rise.a > fall.b + self.interval or fall.a > rise.b + self.interval:
+                    continue
+                size = min(left[id(fall)], left[id(rise)])
+                if size > self.eps:
+                    left[id(fall)] -= size
+                    left[id(rise)] -= size
+                    moved[(fall.label, rise.label)].append((fall, rise, size))
+        findings = []
+        for (source, to), pairs in moved.items():
+            for group in _clusters(pairs, key=lambda p: p[0].b):
+                inside = [p for p in group if p[0].b > self.start and p[0].a < self.end]
+                findings.append(
+                    Finding(
+                        "wrong_label",
+                        moment(min(min(p[0].a, p[1].a) for p in group)),
+                        moment(max(max(p[0].b, p[1].b) for p in group)),
+                        0.0,
+                        sum(p[2] for p in inside),
+                        labels=self._named(source),
+                        facts={"to": self._named(to)},
+                    )
+                )
+        rest = [replace(s, size=math.copysign(left[id(s)], s.size)) for s in steps if left[id(s)] > self.eps]
+        return rest, findings
+
+    def _missing(
+        self, steps: list[_Step], events: _Events, targets: Sequence[_Target]
+    ) -> tuple[list[_Step], list[Finding]]:
+        """Falls while a target is away, or an even thinning that no single row explains."""
+        rest, findings = list(steps), []
+        for target in targets:
+            spans = []
+            if target.vanishes:
+                spans.append((target.times[-1], math.inf))
+            if target.appears:
+                spans.append((-math.inf, target.times[0]))
+            for a, b in spans:
+                mine = [s for s in rest if s.size < 0 and s.b > a and s.a < b + self.interval]
+                if mine:
+                    rest = [s for s in rest if s not in mine]
+                    findings.append(self._of_steps("replica_missing", mine, instances=(target.instance,)))
+        falls = [s for s in rest if s.size < 0]
+        if thinned(falls, events):
+            rest = [s for s in rest if s.size > 0]
+            a, b = min(s.a for s in falls), max(s.b for s in falls)
+            share = -sum(s.size for s in falls) / max(events.between(None, a, b), self.eps)
+            findings.append(self._of_steps("replica_missing", falls, facts={"share": share}))
+        return rest, findings
+
+    def _doubles(self, steps: Sequence[_Step], events: _Events) -> bool:
+        """Whether the metric rose where the ledger has an event of the same label each time: it counted it again."""
+        likely = 0.0
+        for s in steps:
+            here = events.between(
+                s.label, s.a - self.contract.tolerance.behind - 1, s.b + self.contract.tolerance.ahead
+            )
+            if here < s.size - self.eps:
+                likely -= 3.0
+                continue
+            around = events.between(s.label, s.b - 3600, s.b + 3600) / 7200
+            chance = 1 - math.exp(-max(around * (s.b - s.a + self.contract.tolerance.behind + 3), 1e-9))
+            likely += -math.log(max(chance, 1e-3)) if chance < 0.98 else 0.05
+        return likely > 0
+
+    # --- gauges ---
+
+    def _gauge(self, label: int, grid: Array) -> Array:
+        """The greatest of what the targets show, each by its last scrape; NaN where none shows it."""
+        shown = np.full(len(grid), np.nan)
+        for target in self.targets:
+            values = target.raw.get(label)
+            if values is None:
+                continue
+            index = np.searchsorted(target.times, grid, "right") - 1
+            alive = (index >= 0) & (grid - target.times[np.maximum(index, 0)] <= max(MISSED * target.spacing, 300.0))
+            shown = np.fmax(shown, np.where(alive, values[np.maximum(index, 0)], np.nan))
+        return shown
+
+    def _gauge_tube(self, label: int, grid: Array) -> tuple[Array, Array]:
+        tolerance = self.contract.tolerance
+        at, total = self.events.of(label)
+        first = np.searchsorted(at, grid - tolerance.refresh - tolerance.behind - 1, "right")
+        last = np.searchsorted(at, grid + tolerance.ahead, "right")
+        pairs = np.stack([first, last + 1], axis=1).ravel()
+        padded = np.concatenate([total, total[-1:]])
+        least = np.minimum.reduceat(padded, pairs)[::2]
+        most = np.maximum.reduceat(padded, pairs)[::2]
+        shown = self._gauge(label, grid)
+        return shown - most, shown - least
+
+    def _gauge_findings(self) -> list[Finding]:
+        grid = np.unique(np.concatenate([t.times for t in self.targets]))
+        grid = grid[(grid >= self.start) & (grid <= self.end)]
+        steps: list[_Step] = []
+        for label in range(len(self.labels)):
+            low, high = self._gauge_tube(label, grid)
+            known = ~np.isnan(low)
+            if known.any():
+                steps += path(low[known], high[known], grid[known], label, self.eps, at_first=0.0)
+        steps, moved = self._wrong_labels(steps)
+        findings = moved
+        for sign, kind in ((-1, "row_without_metric"), (1, "metric_without_row")):
+            for group in self._excursions(steps, sign):
+                findings.append(self._of_steps(kind, group))  # type: ignore[arg-type]
+        return [one for one in findings if one.size > self.eps]
+
+    def _excursions(self, steps: list[_Step], sign: int) -> list[list[_Step]]:
+        """Of a gauge a difference comes and may go: the steps away from zero on one side, near each other."""
+        away: list[_Step] = []
+        for label in {s.label for s in steps}:
+            level = 0.0
+            for s in sorted((s for s in steps if s.label == label), key=lambda s: s.b):
+                before, level = level, level + s.size
+                grown = max(sign * level, 0.0) - max(sign * before, 0.0)
+                if grown > self.eps:
+                    away.append(replace(s, size=sign * grown))
+        return list(_near(away))
+
+    # --- scrapes ---
+
+    def _gaps(self) -> list[Finding]:
+        found: dict[tuple[int, int], list[tuple[_Target, float, float, int]]] = defaultdict(list)
+        for target in self.targets:
+            for a, b, missed in target.gaps:
+                if b > self.start and a < self.end:
+                    found[(round(a / 120), round(b / 120))].append((target, a, b, missed))
+        findings = []
+        for group in found.values():
+            a, b = min(g[1] for g in group), max(g[2] for g in group)
+            share = len(group) / len(self.targets)
+            size = self.events.between(None, a, b) * share if self.contract.kind != "gauge" else float(len(group))
+            findings.append(
+                Finding(
+                    "scrape_gap",
+                    moment(a),
+                    moment(b),
+                    0.0,
+                    size,
+                    instances=tuple(sorted(g[0].instance for g in group)),
+                    facts={"missed": max(g[3] for g in group)},
+                )
+            )
+        return findings
+
+    def _lost(self, last: float, end: float) -> Finding:
+        size = self.events.between(None, last, end) if self.contract.kind != "gauge" else 1.0
+        return Finding(
+            "scrape_gap",
+            moment(last),
+            moment(end),
+            0.0,
+            size,
+            instances=tuple(sorted(t.instance for t in self.targets)),
+            facts={"missed": int((end - last) / self.spacing)},
+        )
+
+    # --- the numbers ---
+
+    def _told(self, findings: list[Finding]) -> Comparison:
+        findings.sort(key=lambda f: (f.start, f.kind))
+        parts = self._parts()
+        ledger, metric = float(parts["ledger"].sum()), float(parts["metric"].sum())
+        low, high = float(parts["low"].sum()), float(parts["high"].sum())
+        for one in findings:
+            if one.kind in EXPLAINED:
+                low, high = low + min(one.amount, 0.0), high + max(one.amount, 0.0)
+        difference = metric - ledger
+        if any(one.kind not in EXPLAINED for one in findings) or not low - self.eps <= difference <= high + self.eps:
+            state: State = "differs"
+        else:
+            state = "explained" if findings else "agrees"
+        return Comparison(
+            moment(self.start),
+            moment(self.end),
+            ledger,
+            metric,
+            difference,
+            low,
+            high,
+            state,
+            parts,
+            self._curve(),
+            self._target_frame(),
+            tuple(findings),
+        )
+
+    def _parts(self) -> pd.DataFrame:
+        rows = []
+        for label, values in enumerate(self.labels):
+            numbers = self._gauge_part(label) if self.contract.kind == "gauge" else self._part(label)
+            rows.append((*values, *numbers))
+        columns = [*self.contract.columns, "ledger", "metric", "low", "high"]
+        frame = pd.DataFrame(rows, columns=columns)
+        frame.insert(len(columns) - 2, "difference", frame["metric"] - frame["ledger"])
+        return frame
+
+    def _part(self, label: int) -> tuple[float, float, float, float]:
+        """Ledger, metric, and how far below and above the ledger the metric may lie."""
+        tolerance = self.contract.tolerance
+        at, total = self.events.of(label)
+        first, last = np.searchsorted(at, [self.start, self.end], "left")
+        ledger = float(total[last] - total[first])
+        edges = np.array([self.start, self.end])
+        about = low = high = np.zeros(2)
+        for target in self.targets:
+            part_low, part_high = target.bounds(label, edges)
+            line = target.about(label, edges)
+            about, low, high = about + line, low + part_low, high + np.where(np.isinf(part_high), line, part_high)
+        metric = float(about[1] - about[0])
+
+        def of(a: float, b: float) -> float:
+            return self.events.between(label, a, b)
+
+        below = metric - (high[1] - low[0]) - of(self.end - tolerance.behind - 1, self.end)
+        below -= of(self.start, self.start + tolerance.ahead)
+        above = metric - (low[1] - high[0]) + of(self.start - tolerance.behind - 1, self.start)
+        above += of(self.end, self.end + tolerance.ahead)
+        for target in self.targets:
+            for a, b in target.restarts:
+                if a < self.end and b > self.start:
+                    seen = np.diff(target.about(label, np.array([a, b])))[0]
+                    below -= max(of(a, b) - seen, 0.0)
+        return ledger, metric, float(min(below, 0.0)), float(max(above, 0.0))
+
+    def _gauge_part(self, label: int) -> tuple[float, float, float, float]:
+        at, total = self.events.of(label)
+        # At midnight itself a gauge may show the new day already.
+        last = np.array([self.end - 0.001])
+        ledger = float(total[np.searchsorted(at, self.end, "left")])
+        shown = float(self._gauge(label, last)[0])
+        if math.isnan(shown):
+            return ledger, 0.0, 0.0, 0.0
+        tolerance = self.contract.tolerance
+        known = max(
+            t.times[np.searchsorted(t.times, self.end, "right") - 1] for t in self.targets if t.times[0] <= self.end
+        )
+        since = known - tolerance.refresh - tolerance.behind - 1
+        first, upto = np.searchsorted(at, [since, self.end + tolerance.ahead], "right")
+        reach = total[first : upto + 1]
+        return ledger, shown, float(reach.min() - ledger), float(reach.max() - ledger)
+
+    def _curve(self) -> pd.DataFrame:
+        first, last = math.floor(self.start / 60) * 60, math.ceil(self.end / 60) * 60
+        edges = np.arange(first, last + 1, 60, dtype="float64")
+        clipped = np.clip(edges, self.start, self.end)
+        ledger, metric = np.zeros(len(edges)), np.zeros(len(edges))
+        low, high = np.zeros(len(edges)), np.zeros(len(edges))
+        gauge = self.contract.kind == "gauge"
+        for label in range(len(self.labels)):
+            at, total = self.events.of(label)
+            ledger += total[np.searchsorted(at, clipped, "left")]
+            if gauge:
+                metric += np.nan_to_num(self._gauge(label, clipped))
+                continue
+            for target in self.targets:
+                line = target.about(label, clipped)
+                part_low, part_high = target.bounds(label, clipped)
+                metric += line
+                low += part_low - line
+                high += np.where(np.isinf(part_high), line, part_high) - line
+        if gauge:
+            difference = metric - ledger
+            ledger, metric, low, high = ledger[1:], metric[1:], low[1:], high[1:]
+            difference = difference[1:]
+        else:
+            difference = (metric - metric[0]) - (ledger - ledger[0])
+            ledger, metric = np.diff(ledger), np.diff(metric)
+            difference, low, high = difference[1:], low[1:], high[1:]
+        return pd.DataFrame(
+            {
+                "minute": pd.to_datetime(edges[:-1], unit="s", utc=True),
+                "ledger": ledger,
+                "metric": metric,
+                "difference": difference,
+                "low": low,
+                "high": high,
+            }
+        )
+
+    def _target_frame(self) -> pd.DataFrame:
+        moments = "datetime64[us, UTC]"
+        return pd.DataFrame(
+            {
+                "instance": pd.Series([t.instance for t in self.targets], dtype="str"),
+                "scrapes": pd.Series([len(t.times) for t in self.targets], dtype="int64"),
+                "missed": pd.Series([sum(g[2] for g in t.gaps) for t in self.targets], dtype="int64"),
+                "restarts": pd.Series([len(t.restarts) for t in self.targets], dtype="int64"),
+                "begins": pd.Series([moment(t.times[0]) if t.appears else None for t in self.targets], dtype=moments),
+                "ends": pd.Series([moment(t.times[-1]) if t.vanishes else None for t in self.targets], dtype=moments),
+            }
+        )
+
+
+# --- from frames to arrays ---
+
+
+def _renamed(samples: pd.DataFrame, contract: Contract) -> pd.DataFrame:
+    """The samples with the ledger's names for labels and values."""
+    frame = samples.copy(deep=False)
+    for label, column in contract.labels.items():
+        values = frame[label] if label in frame else pd.Series([""] * len(frame), index=frame.index, dtype="str")
+        if label == "le":
+            values = values.map(lambda le: "+Inf" if le in {"+Inf", "Inf"} else f"{float(le):g}")
+        known = contract.values.get(label, {})
+        frame[f":{column}"] = values.fillna("").map(lambda value, known=known: known.get(value, value))
+    return frame
+
+
+def _labels(events: pd.DataFrame, samples: pd.DataFrame, contract: Contract) -> list[tuple[str, ...]]:
+    if not contract.columns:
+        return [()]
+    found: set[tuple[str, ...]] = set()
+    if len(events):
+        found |= set(events[list(contract.columns)].fillna("").drop_duplicates().itertuples(index=False, name=None))
+    if len(samples):
+        names = [f":{column}" for column in contract.columns]
+        found |= set(samples[names].drop_duplicates().itertuples(index=False, name=None))
+    if contract.kind == "histogram":
+        return sorted(found, key=lambda values: [_number(value) for value in values])
+    return sorted(found)
+
+
+def _number(value: str) -> tuple[float, str]:
+    try:
+        return float(value.replace("+Inf", "inf")), value
+    except ValueError:
+        return 0.0, value
+
+
+def _events(frame: pd.DataFrame, contract: Contract, labels: list[tuple[str, ...]]) -> _Events:
+    if not len(frame):
+        return _Events(np.empty(0), np.empty(0), np.empty(0, dtype=np.int64), np.empty(0))
+    number = {values: index for index, values in enumerate(labels)}
+    if contract.columns:
+        keys = frame[list(contract.columns)].fillna("").itertuples(index=False, name=None)
+        label = np.array([number[key] for key in keys], dtype=np.int64)
+    else:
+        label = np.zeros(len(frame), dtype=np.int64)
+    at = seconds_of(frame["at"])
+    committed = seconds_of(frame["committed"]) if "committed" in frame else np.full(len(frame), np.nan)
+    value = pd.to_numeric(frame[contract.ledger.value]).to_numpy("float64")
+    order = np.argsort(at, kind="stable")
+    return _Events(at[order], committed[order], label[order], value[order])
+
+
+def _targets(
+    samples: pd.DataFrame,
+    up: pd.DataFrame,
+    contract: Contract,
+    labels: list[tuple[str, ...]],
+    interval: float,
+    events: _Events,
+) -> list[_Target]:
+    if not len(samples):
+        return []
+    names = [name for name in TARGET_LABELS if name in samples]
+    ups = [name for name in names if name in up]
+    number = {values: index for index, values in enumerate(labels)}
+    own = {f":{column}" for column in contract.columns}
+    series_labels = [c for c in samples.columns if c not in {"time", "value", *own, *names}]
+    whole = (float(samples["time"].min()), float(samples["time"].max()))
+    found = []
+    groups: Iterable[tuple[Any, pd.DataFrame]] = samples.groupby(names, dropna=False) if names else [((), samples)]
+    for key, mine in groups:
+        name = {n: str(v) for n, v in zip(names, key, strict=True) if isinstance(v, str)}
+        scraped = np.empty(0)
+        if ups and len(up):
+            match = np.ones(len(up), dtype=bool)
+            for n in ups:
+                match &= (up[n].fillna("") == name.get(n, "")).to_numpy()
+            answered = up[match & (up["value"] == 1).to_numpy()]
+            scraped = np.sort(answered["time"].to_numpy("float64"))
+        times = np.unique(np.concatenate([mine["time"].to_numpy("float64"), scraped]))
+        by_series = mine.groupby([*series_labels, *own], dropna=False) if series_labels or own else [((), mine)]
+        series: list[tuple[int, Array, Array]] = []
+        for _, one in by_series:
+            stamps = one["time"].to_numpy("float64")
+            order = np.argsort(stamps, kind="stable")
+            values = one["value"].to_numpy("float64")[order]
+            first = one.iloc[0]
+            label = number[tuple(first[f":{column}"] for column in contract.columns)]
+            series.append((label, stamps[order], values))
+        found.append(_target(name, times, scraped, series, contract, labels, interval, whole, events))
+    return found
+
+
+def _target(
+    name: dict[str, str],
+    times: Array,
+    scraped: Array,
+    series: list[tuple[int, Array, Array]],
+    contract: Contract,
+    labels: list[tuple[str, ...]],
+    interval: float,
+    whole: tuple[float, float],
+    events: _Events,
+) -> _Target:
+    gauge = contract.kind == "gauge"
+    steps = np.diff(scraped if len(scraped) > 2 else times)
+    spacing = max(float(np.median(steps)), 1.0) if len(steps) else interval
+    restarts = [] if gauge else _restarts(times, series)
+    starts = np.array([b for _, b in restarts])
+    target = _Target(
+        name,
+        times,
+        {},
+        restarts,
+        _gaps_of(scraped if len(scraped) > 2 else times, interval),
+        appears=bool(times[0] > whole[0] + max(4 * spacing, 2 * interval)),
+        vanishes=bool(times[-1] < whole[1] - max(4 * spacing, 2 * interval)),
+        spacing=spacing,
+    )
+    # A series may be sampled later than its target only while the first scrapes of what was fetched come in.
+    settled = times[0] + (2 * spacing if spacing <= 60 else 300.0)
+    for label, stamps, values in series:
+        index = np.searchsorted(stamps, times, "right") - 1
+        if gauge:
+            filled = np.where(index >= 0, values[np.maximum(index, 0)], np.nan)
+            known = target.raw.get(label)
+            target.raw[label] = filled if known is None else np.nansum([known, filled], axis=0)
+            continue
+        added = np.diff(values, prepend=values[:1])
+        since = np.searchsorted(starts, stamps, "right")
+        again = np.flatnonzero(np.diff(since) > 0) + 1
+        added[again] = values[again]
+        if stamps[0] > settled or (target.appears and _is_new(values[0], stamps[0], label, events, spacing)):
+            # A label's series begins with its first event, a new process with those before its first scrape.
+            added[0] = values[0]
+        total = np.concatenate([[0.0], np.cumsum(added)])[index + 1]
+        target.counted[label] = target.counted.get(label, 0.0) + total
+        raw = np.where(index >= 0, values[np.maximum(index, 0)], 0.0)
+        target.raw[label] = target.raw.get(label, 0.0) + raw
+    if contract.kind == "histogram":
+        target.counted = _bands(target.counted, labels, contract)
+    return target
+
+
+def _is_new(value: float, at: float, label: int, events: _Events, spacing: float) -> bool:
+    return value <= events.between(label, at - 4 * spacing, at) + 1e-6
+
+
+def _bands(counted: dict[int, Array], labels: list[tuple[str, ...]], contract: Contract) -> dict[int, Array]:
+    """Cumulative buckets as bands: what lies up to a bound and above the one before."""
+    place = list(contract.labels).index("le")
+    chains: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for index in counted:
+        chains[tuple(v for i, v in enumerate(labels[index]) if i != place)].append(index)
+    bands = {}
+    for chain in chains.values():
+        chain.sort(key=lambda index: _number(labels[index][place]))
+        before: Array | float = 0.0
+        for index in chain:
+            bands[index] = counted[index] - before
+            before = counted[index]
+    return bands
+
+
+def _restarts(times: Array, series: list[tuple[int, Array, Array]]) -> list[tuple[float, float]]:
+    """Where a process began anew: some counter fell. What several series say is one restart where they overlap."""
+    spans: list[tuple[float, float]] = []
+    for _, stamps, values in series:
+        fell = np.flatnonzero(np.diff(values) < 0)
+        spans += list(zip(stamps[fell].tolist(), stamps[fell + 1].tolist(), strict=True))
+    spans.sort()
+    merged: list[tuple[float, float]] = []
+    for a, b in spans:
+        if merged and a < merged[-1][1]:
+            merged[-1] = (max(a, merged[-1][0]), min(b, merged[-1][1]))
+        else:
+            merged.append((a, b))
+    return merged
+
+
+def _gaps_of(times: Array, interval: float) -> list[tuple[float, float, int]]:
+    """Where scrapes are missing: (last before, first after, how many), by the spacing around."""
+    if len(times) < 4:
+        return []
+    steps = np.diff(times)
+    gaps = []
+    for index in np.flatnonzero(steps > max(MISSED * interval, 1.0)):
+        left, right = steps[max(index - 12, 0) : index], steps[index + 1 : index + 13]
+        usual = max((float(np.median(side)) for side in (left, right) if len(side)), default=interval)
+        if steps[index] > MISSED * max(usual, interval):
+            missed = round(steps[index] / max(usual, interval)) - 1
+            gaps.append((float(times[index]), float(times[index + 1]), missed))
+    return gaps
+
+
+# --- what the steps mean ---
+
+
+def path(
+    low: Array, high: Array, grid: Array, label: int = 0, eps: float = 1e-6, at_first: float | None = None
+) -> list[_Step]:
+    """Steps of the path through the tube that moves least, from `at_first` (None: wherever it likes to begin).
+
+    A step down at one moment is known to have come after the last moment at which the lower wall was above where it
+    leads, and the same for a step up.
+    """
+    if not len(grid):
+        return []
+    if at_first is None and float(np.max(low)) <= float(np.min(high)) + eps:
+        return []
+    lows, highs, times = low.tolist(), high.tolist(), grid.tolist()
+    a, b = (lows[0], highs[0]) if at_first is None else (at_first, at_first)
+    steps: list[_Step] = []
+    for k in range(len(times)):
+        lo, hi = lows[k], highs[k]
+        if lo > b + eps:
+            size, a = lo - b, lo
+            since = k - 1
+            while since >= 0 and highs[since] >= lo - eps:
+                since -= 1
+            steps.append(_Step(label, times[max(since, 0)] if k else times[0], times[k], size))
+            b = a
+        elif hi < a - eps:
+            size, b = hi - a, hi
+            since = k - 1
+            while since >= 0 and lows[since] <= hi + eps:
+                since -= 1
+            steps.append(_Step(label, times[max(since, 0)] if k else times[0], times[k], size))
+            a = b
+        else:
+            a, b = max(a, lo), min(b, hi)
+            if a > b:
+                a = b = (a + b) / 2
+    return steps
+
+
+def _variation(steps: Iterable[_Step]) -> float:
+    return float(sum(abs(s.size) for s in steps))
+
+
+def _clusters(items: Iterable[Any], key: Callable[[Any], float]) -> list[list[Any]]:
+    groups: list[list[Any]] = []
+    for item in sorted(items, key=key):
+        if groups and key(item) - key(groups[-1][-1]) <= APART:
+            groups[-1].append(item)
+        else:
+            groups.append([item])
+    return groups
+
+
+def _near(steps: Iterable[_Step]) -> list[list[_Step]]:
+    """Steps of one label that are near each other in time."""
+    by_label: dict[int, list[_Step]] = defaultdict(list)
+    for s in steps:
+        by_label[s.label].append(s)
+    return list(itertools.chain.from_iterable(_clusters(mine, key=lambda s: s.b) for mine in by_label.values()))
+
+
+def best_lag(steps: Sequence[_Step], interval: float) -> list[float]:
+    """Seconds by which rises follow falls (negative: go before them), those that most pairs share first."""
+    width = max(interval, 5.0)
+    votes: dict[int, float] = defaultdict(float)
+    by_label: dict[int, tuple[list[_Step], list[_Step]]] = defaultdict(lambda: ([], []))
+    for s in steps:
+        by_label[s.label][s.size > 0].append(s)
+    for falls, rises in by_label.values():
+        rise_at = np.array([r.b for r in rises])
+        for fall in falls:
+            near = np.flatnonzero(np.abs(rise_at - fall.b) <= LAG)
+            for index in near:
+                votes[round((rise_at[index] - fall.b) / width)] += min(abs(fall.size), rises[index].size)
+    smooth = {k: votes[k] + 0.5 * (votes.get(k - 1, 0.0) + votes.get(k + 1, 0.0)) for k in list(votes)}
+    return [k * width for k in sorted(smooth, key=lambda k: -smooth[k])[:3] if abs(k * width) >= width]
+
+
+def paired(steps: Sequence[_Step], lag: float, within: float) -> list[tuple[_Step, _Step]]:
+    """Falls and rises of a label that are `lag` apart, each used once."""
+    pairs = []
+    rises = [s for s in steps if s.size > 0]
+    used: set[int] = set()
+    for fall in (s for s in steps if s.size < 0):
+        for rise in rises:
+            if id(rise) not in used and rise.label == fall.label and abs(rise.b - fall.b - lag) <= within:
+                used.add(id(rise))
+                pairs.append((fall, rise))
+                break
+    return pairs
+
+
+def thinned(falls: Sequence[_Step], events: _Events) -> bool:
+    """Whether the falls are an even share of all events over a long time, as when a process is not scraped."""
+    lost = -sum(s.size for s in falls)
+    if len(falls) < 8:
+        return False
+    a, b = min(s.a for s in falls), max(s.b for s in falls)
+    inside = (events.at > a) & (events.at <= b)
+    total = float(events.value[inside].sum())
+    if b - a < 45 * 60 or total <= 0 or not 0.08 <= lost / total <= 0.85:
+        return False
+    # As even as the events themselves: the greatest distance of the two running shares.
+    ends = np.array(sorted((s.b, -s.size) for s in falls))
+    ledger = np.interp(ends[:, 0], events.at[inside], np.cumsum(events.value[inside]) / total)
+    return bool(np.max(np.abs(np.cumsum(ends[:, 1]) / lost - ledger)) < max(0.2, 1.2 / math.sqrt(len(falls))))
+
+
+def twins(targets: Sequence[_Target]) -> list[tuple[_Target, _Target]]:
+    """Targets that are one process under two names: their counters hold the same values and move together."""
+    found: list[tuple[_Target, _Target]] = []
+    doubled: set[int] = set()
+    for one, other in itertools.combinations(sorted(targets, key=lambda t: (t.times[0], t.instance)), 2):
+        if id(one) in doubled or id(other) in doubled or set(one.raw) != set(other.raw):
+            continue
+        if _same(one, other):
+            found.append((one, other))
+            doubled.add(id(other))
+    return found
+
+
+def _same(one: _Target, other: _Target) -> bool:
+    begin, end = max(one.times[0], other.times[0]), min(one.times[-1], other.times[-1])
+    times = other.times[(other.times >= begin) & (other.times <= end)]
+    if len(times) < 3:
+        return False
+    before = np.clip(np.searchsorted(one.times, times, "right") - 1, 0, len(one.times) - 1)
+    after = np.clip(np.searchsorted(one.times, times, "left"), 0, len(one.times) - 1)
+    mine = np.searchsorted(other.times, times)
+    changes = fits = 0.0
+    for label, values in other.raw.items():
+        here = values[mine]
+        left, right = one.raw[label][before], one.raw[label][after]
+        fits += float(np.mean((here >= np.minimum(left, right) - 1e-6) & (here <= np.maximum(left, right) + 1e-6)))
+        changes += float(np.count_nonzero(np.diff(here)))
+    return changes >= 3 and fits / len(other.raw) > 0.98
