@@ -107,7 +107,8 @@ def data_state() -> None:
 def _rollups_line() -> None:
     """How old the daily tables are, or why pages count from rows."""
     try:
-        states = queries.rollup_states()
+        # This line is drawn before the page: it must not wait for a ledger that hangs.
+        states = queries.rollup_states(deadline=0.2)
     except queries.SourceError:
         # The line of the ledger says it.
         return

@@ -286,11 +286,28 @@ def source_states() -> dict[str, SourceState]:
     return {name: state for name, state in house.cache.states.items() if configured[name] is not None}
 
 
-def rollup_states() -> RollupStates:
-    """Whether pages read the daily tables or the rows, why, and how far each table goes. Raises SourceError."""
-    client = _connected().client("ledger")
+def rollup_states(*, deadline: float | None = None) -> RollupStates:
+    """Whether pages read the daily tables or the rows, why, and how far each table goes. Raises SourceError.
+
+    With `deadline` nobody waits for longer than these seconds: what was last known is given while a question hangs.
+    """
+    house = _connected()
+    client = house.client("ledger")
     assert isinstance(client, LedgerClient)
-    return client.rollup_states()
+    if deadline is None:
+        return client.rollup_states()
+    kept = house.cache.get(
+        ("rollup states",),
+        client.rollup_states,
+        source="ledger",
+        ttl=5.0,
+        grace=house.sources.grace,
+        deadline=deadline,
+        while_waiting=house.while_waiting,
+    )
+    states = kept.value
+    assert isinstance(states, RollupStates)
+    return states
 
 
 def probe(source: Source, timeout: float = 1.0) -> float:

@@ -17,6 +17,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import create_engine, text
 
+from components import set_default_language
 from demo import servers
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,6 +34,13 @@ class LedgerUrl:
     owner: str
     reader: str
     core: str
+
+
+@pytest.fixture(autouse=True)
+def no_language_chosen() -> Iterator[None]:
+    """Each test begins in the language of nobody's choice; what one chose must not reach the next."""
+    yield
+    set_default_language(None)
 
 
 @pytest.fixture(scope="session")
