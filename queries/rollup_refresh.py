@@ -136,6 +136,37 @@ _DAILY = {
         ("select (k.called_at at time zone 'UTC')::date from bi.integration_calls k where k.called_at >= :since",),
         utc=True,
     ),
+    "call_quarters": _Daily(
+        "integration_calls",
+        "called_at",
+        "select count(*) from bi.integration_calls",
+        ("select (k.called_at at time zone 'UTC')::date from bi.integration_calls k where k.called_at >= :since",),
+        utc=True,
+    ),
+    "payment_quarters": _Daily(
+        "payments",
+        "processed_at",
+        "select count(*) from bi.payments",
+        ("select (p.processed_at at time zone 'UTC')::date from bi.payments p where p.updated_at >= :since",),
+        utc=True,
+    ),
+    "score_quarters": _Daily(
+        "hase_scores",
+        "calculated_at",
+        "select count(*) from bi.hase_scores",
+        (
+            "select (s.calculated_at at time zone 'UTC')::date from bi.hase_scores s where s.calculated_at >= :since",
+            "select (s.calculated_at at time zone 'UTC')::date from bi.applications a"
+            " join bi.hase_scores s on s.application_id = a.application_id where a.updated_at >= :since",
+        ),
+        utc=True,
+    ),
+    "closures": _Daily(
+        "credits",
+        "closed_at",
+        "select count(closed_at) from bi.credits where disbursed_at is not null",
+        (f"select {_day('c.closed_at')} from bi.credits c where c.updated_at >= :since",),
+    ),
 }
 _BOOK = "book"
 
@@ -329,7 +360,9 @@ left join (
 where row(a.hase_score, scored.model_version) is distinct from row(b.hase_score, b.model_version)
 """
 # A row that is gone from one relation changes these in the days of another, where no number of rows tells.
-_ALWAYS_COMPARED = ("application_steps", "scores")
+_ALWAYS_COMPARED = ("application_steps", "scores", "score_quarters")
+# By what else than its first column a table is read.
+_MORE_INDEXES = {"installments": ("paid_day",)}
 
 
 class RefreshRunning(SourceError):
@@ -689,7 +722,8 @@ def _table(name: str) -> str:
     table = sql.Identifier("rollup", name).as_string()
     spelled = ", ".join(f"{sql.Identifier(column.name).as_string()} {column.type}" for column in columns)
     first = sql.Identifier(columns[0].name).as_string()
-    return f"drop table if exists {table}; create table {table} ({spelled}); create index on {table} ({first});"
+    indexes = "".join(f"create index on {table} ({column});" for column in (first, *_MORE_INDEXES.get(name, ())))
+    return f"drop table if exists {table}; create table {table} ({spelled}); {indexes}"
 
 
 def _over(name: str, relations: dict[str, str], as_of: datetime | None = None) -> str:

@@ -167,7 +167,8 @@ class Company:
             disbursed_at=disbursed,
             disbursement_status="settled",
             status="active",
-            closed_at=None,
+            # Also before the disbursement, which should not be.
+            closed_at=chance.choice((None, None, approved, *EDGES)),
             updated_at=datetime.now(UTC),
         )
         for sequence in range(1, chance.randint(1, 4) + 1):
@@ -252,6 +253,7 @@ class Company:
             principal=Decimal("7.77"),
             approved_at=chance.choice(EDGES),
             disbursed_at=chance.choice((*EDGES, None)),
+            closed_at=chance.choice((*EDGES, None)),
             status="charged_off",
             application_id=self.some("applications", "application_id", chance) or "a999",
         )

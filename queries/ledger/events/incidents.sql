@@ -15,13 +15,13 @@
 with hours as (
     select
         integration,
-        hour,
+        date_trunc('hour', quarter, 'UTC') as hour,
         sum(n) as calls,
         sum(n) filter (where status <> 'success') as failed
-    from rollup.calls
-    where hour >= cast(:first - 7 as timestamp) at time zone :timezone
-        and hour < cast(:last + 1 as timestamp) at time zone :timezone
-    group by integration, hour
+    from rollup.call_quarters
+    where quarter >= cast(:first - 7 as timestamp) at time zone :timezone
+        and quarter < cast(:last + 1 as timestamp) at time zone :timezone
+    group by 1, 2
 ),
 
 judged as (

@@ -29,32 +29,52 @@ cut as (
     from (select distinct unnest(cast(:days as date[])) as day) as wanted, elapsed
 ),
 numbered as (
-    select cut.day, row_number() over (order by end_at) as number from cut
+    select cut.*, row_number() over (order by day) as number from cut
 ),
 reach as (
-    select array_agg(end_at order by end_at) as ends, max(end_at) as last_end from cut
+    select array_agg(day order by day) as days, max(day) as last_day from cut
 ),
-cells as materialized (
-    -- One pass over the credits, whatever the number of days: both slots count the cuts that came before, so a credit
-    -- is active at the cuts after its first slot and up to its last.
-    select
-        c.sinosure_tier as tier,
-        width_bucket(c.disbursed_at, reach.ends) as until_disbursed,
-        coalesce(width_bucket(c.closed_at, reach.ends), cardinality(reach.ends)) as until_closed,
-        count(*) as credits,
-        sum(c.principal) as principal
-    from bi.credits c, reach
-    where c.disbursed_at < reach.last_end
-    group by 1, 2, 3
+event as (
+    -- A credit comes on the day of its disbursement and goes on the day of its closure, which is never before that.
+    select d.day, d.tier, d.n, d.amount from rollup.disbursements d
+    union all
+    select greatest(g.day, g.disbursed_day), g.tier, -g.n, -g.amount from rollup.closures g
+),
+cells as (
+    -- The slot counts the days that are not after the event: it is part of all the others.
+    select event.tier, width_bucket(event.day, reach.days) as slot, sum(n) as n, sum(amount) as amount
+    from event, reach
+    where event.day < reach.last_day
+    group by 1, 2
+),
+active as (
+    select numbered.day, cells.tier, cells.n, cells.amount
+    from numbered
+    join cells on cells.slot < numbered.number
+    union all
+    -- The day itself, up to the cut: credits that came, and credits that went.
+    select cut.day, coalesce(c.sinosure_tier, ''), 1, c.principal
+    from cut
+    join bi.credits c on c.disbursed_at >= cut.start_at and c.disbursed_at < cut.end_at
+    union all
+    select cut.day, coalesce(c.sinosure_tier, ''), -1, -c.principal
+    from cut
+    join bi.credits c on c.closed_at >= cut.start_at and c.closed_at < cut.end_at
+    where c.disbursed_at < cut.end_at
+    union all
+    select cut.day, coalesce(c.sinosure_tier, ''), -1, -c.principal
+    from cut
+    join bi.credits c on c.disbursed_at >= cut.start_at and c.disbursed_at < cut.end_at
+    where c.closed_at < cut.start_at
 )
 select
-    numbered.day,
+    cut.day,
     case when grouping(tier) = 0 then 'tier' else 'all' end as dimension,
-    case when grouping(tier) = 0 then coalesce(tier, '(none)') else 'all' end as segment,
-    coalesce(sum(credits), 0)::bigint as credits,
-    coalesce(sum(principal), 0) as principal
-from numbered
-left join cells on cells.until_disbursed < numbered.number and cells.until_closed >= numbered.number
-group by grouping sets ((numbered.day), (numbered.day, tier))
-having grouping(tier) = 1 or sum(credits) > 0
-order by numbered.day, dimension, segment
+    case when grouping(tier) = 0 then coalesce(nullif(tier, ''), '(none)') else 'all' end as segment,
+    coalesce(sum(n), 0)::bigint as credits,
+    coalesce(sum(amount), 0) as principal
+from cut
+left join active using (day)
+group by grouping sets ((cut.day), (cut.day, tier))
+having grouping(tier) = 1 or sum(n) > 0
+order by cut.day, dimension, segment

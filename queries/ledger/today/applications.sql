@@ -34,7 +34,7 @@ select
     count(application_id) as applications
 from cut
 left join lateral (
-    select a.application_id, a.sinosure_tier as tier
+    select a.application_id, nullif(a.sinosure_tier, '') as tier
     from bi.applications a
     where a.submitted_at >= cut.start_at and a.submitted_at < cut.end_at
 ) as submitted on true

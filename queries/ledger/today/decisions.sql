@@ -41,8 +41,8 @@ from cut
 left join lateral (
     select
         a.status,
-        a.sinosure_tier as tier,
-        case when a.status = 'rejected' then coalesce(a.rejection_reason, '(none)') end as reason
+        nullif(a.sinosure_tier, '') as tier,
+        case when a.status = 'rejected' then coalesce(nullif(a.rejection_reason, ''), '(none)') end as reason
     from bi.applications a
     where a.decided_at >= cut.start_at and a.decided_at < cut.end_at and a.status in ('approved', 'rejected')
 ) as decision on true

@@ -38,7 +38,7 @@ select
     count(approved_at) as due
 from cut
 left join lateral (
-    select c.sinosure_tier as tier, c.approved_at, c.disbursed_at
+    select nullif(c.sinosure_tier, '') as tier, c.approved_at, c.disbursed_at
     from bi.credits c
     where c.approved_at >= cut.start_at - interval '48 hours' and c.approved_at < cut.end_at - interval '48 hours'
         and not (

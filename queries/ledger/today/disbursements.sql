@@ -36,7 +36,7 @@ select
     coalesce(sum(principal), 0) as amount
 from cut
 left join lateral (
-    select c.sinosure_tier as tier, c.principal
+    select nullif(c.sinosure_tier, '') as tier, c.principal
     from bi.credits c
     where c.disbursed_at >= cut.start_at and c.disbursed_at < cut.end_at
 ) as disbursed on true

@@ -28,24 +28,47 @@ cut as (
         wanted.day::timestamp at time zone :timezone as start_at,
         (wanted.day::timestamp + elapsed.time_of_day) at time zone :timezone as end_at
     from (select distinct unnest(cast(:days as date[])) as day) as wanted, elapsed
+),
+pieces as (
+    -- Quarters of an hour come from the daily tables, but for those of the last two hours: they are read from the rows,
+    -- with the minutes before the cut.
+    select
+        cut.*,
+        greatest(
+            start_at,
+            date_bin(
+                '15 minutes',
+                least(end_at, coalesce(cast(:as_of as timestamptz), now()) - interval '2 hours'),
+                timestamptz '2000-01-01 00:00Z'
+            )
+        ) as rows_from
+    from cut
+),
+call as (
+    select
+        made.*,
+        case when status <> 'success' then coalesce(nullif(error_code, ''), status) end as error
+    from (
+        select pieces.day, q.integration, q.status, q.error_code, q.n
+        from pieces
+        join rollup.call_quarters q
+            on q.quarter >= (select min(start_at) from cut) and q.quarter >= pieces.start_at and q.quarter < pieces.rows_from
+        union all
+        select pieces.day, k.integration, k.status, k.error_code, 1
+        from pieces
+        join bi.integration_calls k on k.called_at >= pieces.rows_from and k.called_at < pieces.end_at
+    ) as made
 )
 select
     cut.day,
     case when grouping(integration) = 0 then 'integration' when grouping(error) = 0 then 'error' else 'all' end
         as dimension,
     case when grouping(integration) = 0 then integration when grouping(error) = 0 then error else 'all' end as segment,
-    count(*) filter (where status <> 'success') as failed,
-    count(status) as calls
+    coalesce(sum(n) filter (where status <> 'success'), 0)::bigint as failed,
+    coalesce(sum(n), 0)::bigint as calls
 from cut
-left join lateral (
-    select
-        k.integration,
-        k.status,
-        case when k.status <> 'success' then coalesce(k.error_code, k.status) end as error
-    from bi.integration_calls k
-    where k.called_at >= cut.start_at and k.called_at < cut.end_at
-) as call on true
+left join call using (day)
 group by grouping sets ((cut.day), (cut.day, integration), (cut.day, error))
 having (grouping(integration) = 1 and grouping(error) = 1)
-    or (count(status) > 0 and (grouping(error) = 1 or error is not null))
+    or (sum(n) > 0 and (grouping(error) = 1 or error is not null))
 order by cut.day, dimension, segment

@@ -21,6 +21,19 @@ with span as (
         ) as end_at
     from (select distinct unnest(cast(:days as date[])) as day) as wanted
 ),
+pieces as (
+    select
+        span.*,
+        greatest(
+            start_at,
+            date_bin(
+                '15 minutes',
+                least(end_at, coalesce(cast(:as_of as timestamptz), now()) - interval '2 hours'),
+                timestamptz '2000-01-01 00:00Z'
+            )
+        ) as rows_from
+    from span
+),
 happened as (
     select span.day, a.submitted_at as at, 1 as applications, 0 as approved, 0 as credits, 0::numeric as amount, 0 as succeeded
     from span join bi.applications a on a.submitted_at >= span.start_at and a.submitted_at < span.end_at
@@ -32,8 +45,16 @@ happened as (
     select span.day, c.disbursed_at, 0, 0, 1, c.principal, 0
     from span join bi.credits c on c.disbursed_at >= span.start_at and c.disbursed_at < span.end_at
     union all
-    select span.day, p.processed_at, 0, 0, 0, 0, 1
-    from span join bi.payments p on p.processed_at >= span.start_at and p.processed_at < span.end_at
+    -- Payments are many: their quarters come from the daily table, but for those of the last two hours.
+    select pieces.day, q.quarter, 0, 0, 0, 0, q.n
+    from pieces
+    join rollup.payment_quarters q
+        on q.quarter >= (select min(start_at) from span)
+        and q.quarter >= pieces.start_at and q.quarter < pieces.rows_from
+    where q.status = 'succeeded'
+    union all
+    select pieces.day, p.processed_at, 0, 0, 0, 0, 1
+    from pieces join bi.payments p on p.processed_at >= pieces.rows_from and p.processed_at < pieces.end_at
     where p.status = 'succeeded'
 )
 select

@@ -30,26 +30,44 @@ cut as (
     from (select distinct unnest(cast(:days as date[])) as day) as wanted, elapsed
 ),
 numbered as (
-    select cut.*, row_number() over (order by end_at) as number from cut
+    select cut.*, row_number() over (order by day) as number from cut
 ),
 reach as (
-    select
-        array_agg(end_at order by end_at) as ends, min(end_at) as first_end, max(day) as last_day from cut
+    select array_agg(day order by day) as days, min(day) as first_day, max(day) as last_day from cut
+),
+paid as materialized (
+    -- What was late on one of the days, by the days on which it was due and paid.
+    select due_day, paid_day, sum(n) as installments, sum(amount_due) as amount
+    from rollup.installments
+    where (paid_day is null or (paid_day >= (select first_day from reach) and paid_day > due_day))
+        and due_day < (select last_day from reach)
+    group by 1, 2
 ),
 cells as materialized (
-    -- One pass over what was unpaid at the first cut or later. The slot counts the cuts that found it unpaid, so a few
-    -- thousand cells stand for all installments, whatever the number of days.
+    -- The slot counts the days at whose end it had not been paid.
     select
-        i.due_date,
-        coalesce(width_bucket(i.paid_at, reach.ends), cardinality(reach.ends)) as unpaid_until,
-        count(*) as installments,
-        sum(i.amount_due) as amount
-    from bi.installments i, reach
-    where i.due_date < reach.last_day
-        and (i.paid_at is null or (
-            i.paid_at >= reach.first_end and i.paid_at >= (i.due_date + 1)::timestamp at time zone :timezone
-        ))
+        due_day as due_date,
+        coalesce(width_bucket(paid_day - 1, reach.days), cardinality(reach.days)) as unpaid_until,
+        sum(installments) as installments,
+        sum(amount) as amount
+    from paid, reach
     group by 1, 2
+    union all
+    -- What was paid on a day after its cut was unpaid at the cut: from the rows, by due day and time of payment. Where
+    -- the cut is the present minute, the daily table itself is the state at the cut.
+    select paid.due_day, -numbered.number, later.installments, later.amount
+    from numbered
+    join paid on paid.paid_day = numbered.day and paid.due_day < numbered.day
+    cross join lateral (
+        select count(*) as installments, sum(i.amount_due) as amount
+        from bi.installments i
+        where i.due_date = paid.due_day
+            and i.paid_at >= numbered.end_at
+            and i.paid_at < (numbered.day + 1)::timestamp at time zone :timezone
+    ) as later
+    where numbered.end_at < (numbered.day + 1)::timestamp at time zone :timezone
+        and numbered.end_at < now() - interval '5 minutes'
+        and later.installments > 0
 ),
 late as (
     select
@@ -65,7 +83,9 @@ late as (
         cells.installments,
         cells.amount
     from numbered
-    join cells on cells.due_date < numbered.day and cells.unpaid_until >= numbered.number
+    join cells
+        on cells.due_date < numbered.day
+        and (cells.unpaid_until >= numbered.number or cells.unpaid_until = -numbered.number)
 )
 select
     cut.day,

@@ -29,26 +29,48 @@ cut as (
         wanted.day::timestamp at time zone :timezone as start_at,
         (wanted.day::timestamp + elapsed.time_of_day) at time zone :timezone as end_at
     from (select distinct unnest(cast(:days as date[])) as day) as wanted, elapsed
+),
+pieces as (
+    -- Quarters of an hour come from the daily tables, but for those of the last two hours: they are read from the rows,
+    -- with the minutes before the cut.
+    select
+        cut.*,
+        greatest(
+            start_at,
+            date_bin(
+                '15 minutes',
+                least(end_at, coalesce(cast(:as_of as timestamptz), now()) - interval '2 hours'),
+                timestamptz '2000-01-01 00:00Z'
+            )
+        ) as rows_from
+    from cut
+),
+attempt as (
+    select pieces.day, q.method, q.status, q.failure_code, q.n, q.amount
+    from pieces
+    join rollup.payment_quarters q
+        on q.quarter >= (select min(start_at) from cut) and q.quarter >= pieces.start_at and q.quarter < pieces.rows_from
+    where q.status in ('succeeded', 'failed')
+    union all
+    select pieces.day, p.method, p.status, coalesce(p.failure_code, ''), 1, p.amount
+    from pieces
+    join bi.payments p on p.processed_at >= pieces.rows_from and p.processed_at < pieces.end_at
+    where p.status in ('succeeded', 'failed')
+),
+payment as (
+    select *, case when status = 'failed' then coalesce(nullif(failure_code, ''), '(none)') end as failure from attempt
 )
 select
     cut.day,
     case when grouping(method) = 0 then 'method' when grouping(failure) = 0 then 'failure' else 'all' end as dimension,
-    case when grouping(method) = 0 then coalesce(method, '(none)') when grouping(failure) = 0 then failure else 'all' end
+    case when grouping(method) = 0 then coalesce(nullif(method, ''), '(none)') when grouping(failure) = 0 then failure else 'all' end
         as segment,
-    count(*) filter (where status = 'succeeded') as succeeded,
-    count(status) as attempts,
-    coalesce(sum(payment.amount) filter (where status = 'succeeded'), 0) as amount
+    coalesce(sum(n) filter (where status = 'succeeded'), 0)::bigint as succeeded,
+    coalesce(sum(n), 0)::bigint as attempts,
+    coalesce(sum(amount) filter (where status = 'succeeded'), 0) as amount
 from cut
-left join lateral (
-    select
-        p.method,
-        p.status,
-        p.amount,
-        case when p.status = 'failed' then coalesce(p.failure_code, '(none)') end as failure
-    from bi.payments p
-    where p.processed_at >= cut.start_at and p.processed_at < cut.end_at and p.status in ('succeeded', 'failed')
-) as payment on true
+left join payment using (day)
 group by grouping sets ((cut.day), (cut.day, method), (cut.day, failure))
 having (grouping(method) = 1 and grouping(failure) = 1)
-    or (count(status) > 0 and (grouping(failure) = 1 or failure is not null))
+    or (sum(n) > 0 and (grouping(failure) = 1 or failure is not null))
 order by cut.day, dimension, segment

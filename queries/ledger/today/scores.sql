@@ -27,24 +27,45 @@ cut as (
         wanted.day::timestamp at time zone :timezone as start_at,
         (wanted.day::timestamp + elapsed.time_of_day) at time zone :timezone as end_at
     from (select distinct unnest(cast(:days as date[])) as day) as wanted, elapsed
+),
+pieces as (
+    -- Quarters of an hour come from the daily tables, but for those of the last two hours: they are read from the rows,
+    -- with the minutes before the cut.
+    select
+        cut.*,
+        greatest(
+            start_at,
+            date_bin(
+                '15 minutes',
+                least(end_at, coalesce(cast(:as_of as timestamptz), now()) - interval '2 hours'),
+                timestamptz '2000-01-01 00:00Z'
+            )
+        ) as rows_from
+    from cut
+),
+scored as (
+    select pieces.day, q.tier, q.model_version, q.n, q.score_sum
+    from pieces
+    join rollup.score_quarters q
+        on q.quarter >= (select min(start_at) from cut) and q.quarter >= pieces.start_at and q.quarter < pieces.rows_from
+    union all
+    select pieces.day, coalesce(a.sinosure_tier, ''), s.model_version, 1, s.score
+    from pieces
+    join bi.hase_scores s on s.calculated_at >= pieces.rows_from and s.calculated_at < pieces.end_at
+    left join bi.applications a on a.application_id = s.application_id
 )
 select
     cut.day,
     case when grouping(tier) = 0 then 'tier' when grouping(model_version) = 0 then 'model' else 'all' end as dimension,
     case
-        when grouping(tier) = 0 then coalesce(tier, '(none)')
-        when grouping(model_version) = 0 then coalesce(model_version, '(none)')
+        when grouping(tier) = 0 then coalesce(nullif(tier, ''), '(none)')
+        when grouping(model_version) = 0 then coalesce(nullif(model_version, ''), '(none)')
         else 'all'
     end as segment,
-    count(score) as scores,
-    coalesce(sum(score), 0)::bigint as score_sum
+    coalesce(sum(n), 0)::bigint as scores,
+    coalesce(sum(score_sum), 0)::bigint as score_sum
 from cut
-left join lateral (
-    select s.score, s.model_version, a.sinosure_tier as tier
-    from bi.hase_scores s
-    left join bi.applications a on a.application_id = s.application_id
-    where s.calculated_at >= cut.start_at and s.calculated_at < cut.end_at
-) as scored on true
+left join scored using (day)
 group by grouping sets ((cut.day), (cut.day, tier), (cut.day, model_version))
-having (grouping(tier) = 1 and grouping(model_version) = 1) or count(score) > 0
+having (grouping(tier) = 1 and grouping(model_version) = 1) or sum(n) > 0
 order by cut.day, dimension, segment
