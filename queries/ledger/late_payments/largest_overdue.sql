@@ -18,7 +18,7 @@
 -- column: dpd integer [days] -- days past due of the oldest
 -- ttl: 60
 with late as (
-    -- By the index of unpaid installments; only those that make the list meet their credit.
+    -- By the index of unpaid installments alone, which holds the amounts.
     select
         credit_id,
         count(*) as installments,
@@ -31,8 +31,9 @@ with late as (
 ),
 largest as (
     select late.*, c.conductor_id, c.sinosure_tier, c.status, c.principal
-    from late
-    left join bi.credits c using (credit_id)
+    -- In this order, credits are met one by one until there are enough.
+    from (select * from late order by overdue desc, credit_id) as late
+    left join bi.credits c on c.credit_id = late.credit_id
     where (cardinality(cast(:tiers as text[])) = 0 or coalesce(c.sinosure_tier, '') = any(cast(:tiers as text[])))
         and (cast(:charged_off as boolean) or c.status is distinct from 'charged_off')
         and (
@@ -41,7 +42,7 @@ largest as (
                 width_bucket(late.dpd, array[1, 8, 16, 31, 61, 91])
             ] = any(cast(:late as text[]))
         )
-    order by late.overdue desc, credit_id
+    order by late.overdue desc, late.credit_id
     limit :size
 )
 select
