@@ -22,7 +22,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from string import Template
 from typing import Any, NoReturn, Protocol
 
 import fasteners
@@ -30,7 +29,7 @@ import psycopg
 from rich.console import Console
 from rich.markup import escape
 
-from demo import servers
+from demo import servers, watch
 from demo.servers import HOST, Child, ServerError
 
 HERE = Path(__file__).resolve().parent
@@ -39,6 +38,8 @@ SEED = 7
 # The tables and series depend on these files: a folder made by other ones is made anew.
 HISTORY_SOURCES = ("schema.sql", "indexes.sql", "company.py", "history.py")
 SERIES_SOURCES = (*HISTORY_SOURCES, "backfill.py")
+# What takes the messages that a company gets by Slack and PagerDuty.
+INBOX = "Inbox (Slack, PagerDuty)"
 
 
 class Stopped(BaseException):
@@ -70,6 +71,8 @@ WISHES = (
     Wish("Prometheus", "DEMO_PROMETHEUS_PORT", 8512),
     Wish("Alertmanager", "DEMO_ALERTMANAGER_PORT", 8513),
     Wish("PostgreSQL", "DEMO_POSTGRES_PORT", 8514),
+    Wish("Blackbox exporter", "DEMO_BLACKBOX_PORT", 8515),
+    Wish("Inbox", "DEMO_INBOX_PORT", 8516),
 )
 
 
@@ -148,10 +151,10 @@ class Demo:
         """Take the note away before its thing is touched."""
         (self.folder / f"{name}.json").unlink(missing_ok=True)
 
-    def configure(self, name: str, **values: object) -> Path:
-        """Write demo/NAME with the values filled in to the demo's folder."""
+    def configure(self, name: str, text: str) -> Path:
+        """Write a file of monitoring/, made for this machine, to the demo's folder."""
         written = self.folder / name
-        written.write_text(Template((HERE / name).read_text()).substitute(values))
+        written.write_text(text, encoding="utf-8")
         return written
 
     # --- the parts ---
@@ -223,11 +226,25 @@ class Demo:
         if programs is None:
             return None
         alertmanager = self.ports.get("Alertmanager")
+        blackbox = self.blackbox()
         config = self.configure(
             "prometheus.yml",
-            backend_port=self.ports["backend"],
-            mirador_port=self.ports["dashboard"],
-            alertmanager_target=f'"{HOST}:{alertmanager}"' if alertmanager else "",
+            watch.prometheus_config(
+                targets={
+                    "conductores-backend": f"{HOST}:{self.ports['backend']}",
+                    "mirador": f"{HOST}:{self.ports['dashboard']}",
+                },
+                mirador_url=f"http://localhost:{self.ports['dashboard']}",
+                # The demo's /metrics is open; a token that is shown all the same does no harm.
+                token_file=self.hook_token_file(),
+                alertmanager=f"{HOST}:{alertmanager}" if alertmanager else None,
+                blackbox=f"{HOST}:{blackbox.port}" if blackbox else None,
+                # The other five components are simulated inside the backend: nothing there can be probed.
+                probes={
+                    "api": f"http://{HOST}:{self.ports['backend']}/health",
+                    "database": f"{HOST}:{ledger.port}",
+                },
+            ),
         )
         server = servers.Prometheus(
             config, self.folder / "prometheus", program=programs.prometheus, port=self.ports["Prometheus"]
@@ -284,12 +301,39 @@ class Demo:
                 return None
             config = self.configure(
                 "alertmanager.yml",
-                mirador_port=self.ports["dashboard"],
-                hook_token_file=json.dumps(str(self.hook_token_file())),
+                watch.alertmanager_config(
+                    mirador=f"http://{HOST}:{self.ports['dashboard']}",
+                    inbox=f"http://{HOST}:{self.ports['Inbox']}",
+                    secrets=self.folder / "secrets",
+                    hook_token=self.hook_token_file().read_text(),
+                ),
             )
             data = self.folder / "alertmanager"
             server = servers.Alertmanager(config, data, program=program, port=self.ports["Alertmanager"])
             self.started.append(("Alertmanager", server))
+            try:
+                server.start()
+            except ServerError as error:
+                self.started.pop()
+                say(result=f"goes on without: {error}")
+                return None
+            say(result=server.url)
+        return server
+
+    def blackbox(self) -> servers.BlackboxExporter | None:
+        """The blackbox exporter, which probes the components; None (and said) where none can be had."""
+        with self.step("Blackbox exporter") as say:
+            program = servers.find_blackbox_exporter(self.folder / "packages")
+            if program is None:
+                say(result="not on this machine and not to be had: goes on without")
+                return None
+            server = servers.BlackboxExporter(
+                watch.MONITORING / "blackbox.yml",
+                self.folder / "blackbox",
+                program=program,
+                port=self.ports["Blackbox exporter"],
+            )
+            self.started.append(("Blackbox exporter", server))
             try:
                 server.start()
             except ServerError as error:
@@ -327,6 +371,10 @@ class Demo:
             del self.ports["Alertmanager"]
         else:
             self.ports["Alertmanager"] = alertmanager.port
+            inbox = f"http://{HOST}:{self.ports['Inbox']}"
+            told = self.folder / "inbox.jsonl"
+            argv = ["demo.inbox", str(self.ports["Inbox"]), str(told)]
+            self.program(INBOX, "inbox", argv, {**os.environ}, f"{inbox}/", 20)
         prometheus = self.prometheus(ledger)
         if prometheus is not None:
             self.ports["Prometheus"] = prometheus.port
@@ -402,7 +450,7 @@ class Demo:
         """End what was started: the dashboard first, PostgreSQL last."""
         began = time.monotonic()
         self.unmark("running")
-        order = ("Dashboard", "Backend", "Prometheus", "Alertmanager", "PostgreSQL")
+        order = ["Dashboard", "Backend", "Prometheus", "Blackbox exporter", "Alertmanager", INBOX, "PostgreSQL"]
         for name, part in sorted(self.started, key=lambda one: order.index(one[0])):
             try:
                 part.stop()
@@ -479,7 +527,7 @@ def _has_display() -> bool:
 
 def end_leftovers(folder: Path) -> list[str]:
     """End what an earlier run on this folder left running when it was killed; what it was."""
-    ours = {"dashboard": "app", "backend": "demo.backend"}
+    ours = {"dashboard": "app", "backend": "demo.backend", "inbox": "demo.inbox", "blackbox": "blackbox.yml"}
     ours |= {name: str(folder / name) for name in ("prometheus", "alertmanager")}
     ended = [name for name, words in ours.items() if servers.end_orphan(folder / f"{name}.pid", names=words)]
     if servers.Postgres(folder / "postgres").end_orphans():

@@ -1,9 +1,9 @@
 """Real servers on 127.0.0.1, started and ended by whoever needs them: the demo and the tests.
 
-`Postgres`, `Prometheus` and `Alertmanager` are context managers. Each runs in a session of its own, so that Ctrl-C in a
-terminal reaches only the process that started it; writes its log and a pid file beside its data; is awaited until it
-answers, with a bound; and is ended by its own pid. A leftover of an earlier run is ended only when its pid file, start
-time and command line all say that it is that leftover.
+`Postgres`, `Prometheus`, `Alertmanager` and `BlackboxExporter` are context managers. Each runs in a session of its own,
+so that Ctrl-C in a terminal reaches only the process that started it; writes its log and a pid file beside its data; is
+awaited until it answers, with a bound; and is ended by its own pid. A leftover of an earlier run is ended only when its
+pid file, start time and command line all say that it is that leftover.
 """
 
 from __future__ import annotations
@@ -513,9 +513,10 @@ class PrometheusPrograms:
 
 
 class _Http(_Context):
-    """What Prometheus and Alertmanager share: one program, one port, `/-/ready`."""
+    """What Prometheus, Alertmanager and the blackbox exporter share: one program, one port, an address when ready."""
 
     title = ""
+    ready = "/-/ready"
 
     def __init__(self, config: Path, data_dir: Path, *, program: Path, port: int | None, log: Path | None) -> None:
         self.config = config.resolve()
@@ -558,7 +559,7 @@ class _Http(_Context):
             )
             self._child = child
             try:
-                child.wait_until(lambda: answers(f"{self.url}/-/ready"), bound=60)
+                child.wait_until(lambda: answers(f"{self.url}{self.ready}"), bound=60)
                 return self
             except BaseException as error:
                 self.stop()
@@ -628,6 +629,22 @@ class Alertmanager(_Http):
         ]
 
 
+class BlackboxExporter(_Http):
+    """A blackbox exporter on `config`; `data_dir` holds its log and pid file only."""
+
+    title = "Blackbox exporter"
+    ready = "/-/healthy"
+
+    def __init__(
+        self, config: Path, data_dir: Path, *, program: Path, port: int | None = None, log: Path | None = None
+    ) -> None:
+        super().__init__(config, data_dir, program=program, port=port, log=log)
+
+    def arguments(self) -> list[str]:
+        """The command line after the program, for the port chosen."""
+        return [f"--config.file={self.config}", f"--web.listen-address={HOST}:{self.port}", "--log.level=warn"]
+
+
 def find_prometheus(cache_dir: Path) -> PrometheusPrograms | None:
     """Prometheus and promtool: on PATH, else Debian's package unpacked in `cache_dir`, else Homebrew's, else None."""
     found = _find(cache_dir, "prometheus", ("prometheus",), beside=("promtool",))
@@ -637,6 +654,18 @@ def find_prometheus(cache_dir: Path) -> PrometheusPrograms | None:
 def find_alertmanager(cache_dir: Path) -> Path | None:
     """The Alertmanager program, sought in the same places."""
     return _find(cache_dir, "prometheus-alertmanager", ("prometheus-alertmanager", "alertmanager"))
+
+
+def find_amtool(cache_dir: Path) -> Path | None:
+    """Alertmanager's own checker, which comes in the same package."""
+    program = find_alertmanager(cache_dir)
+    beside = program.with_name("amtool") if program else None
+    return beside if beside and os.access(beside, os.X_OK) else None
+
+
+def find_blackbox_exporter(cache_dir: Path) -> Path | None:
+    """The blackbox exporter, sought in the same places."""
+    return _find(cache_dir, "prometheus-blackbox-exporter", ("prometheus-blackbox-exporter", "blackbox_exporter"))
 
 
 def _find(cache_dir: Path, package: str, names: Sequence[str], beside: Sequence[str] = ()) -> Path | None:
