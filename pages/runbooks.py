@@ -53,6 +53,9 @@ def over_time(live: Live) -> Figure:
     kpi = dict(live.params).get("kpi")
     unit = value.unit or (queries.catalogue()[kpi].unit if kpi else "count")
     color = parts[0] if parts and parts[0] in frame else None
+    if frame.empty and "alert" in dict(live.params):
+        st.caption(f":material/check_circle: {_('Not active in the last {n} hours.').format(n=HOURS)}")
+        return Figure(None, frame, drawn=True)
     return line(frame, x="time", y="value", unit=unit, title=title_of(live), color=color, height=220)
 
 

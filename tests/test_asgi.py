@@ -119,6 +119,11 @@ def test_metrics_give_the_exact_numbers_of_the_ledger(dashboard: Dashboard):
     assert found["mirador_kpi", "all", "disbursed_mxn", "all"] == 4000.15
     assert found["mirador_kpi_target", "approval_rate"] == 0.3
     assert 0 <= found["mirador_kpi_age_seconds", "applications"] < 120
+    # What alerts need beside the numbers: how many decisions the rate rests on, and whether the ledger moves.
+    assert found["mirador_kpi_base", "approval_rate"] == 3
+    assert ("mirador_kpi_base", "applications") not in found
+    assert found["mirador_business_day",] in {0, 1}
+    assert found["mirador_ledger_changed_timestamp_seconds", "ledger"] > 0
     assert found["mirador_source_up", "ledger"] == 1
     assert ("mirador_sessions",) in found
     assert found["process_start_time_seconds",] > 0
