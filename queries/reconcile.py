@@ -201,16 +201,16 @@ def _rows_of(contract: Contract, finding: Finding) -> Finding:
         frame = ledger(contract.ledger.query, {**span, "with_ids": True})
     except SourceError:
         return finding
-    steps = finding.facts.get("spans")
     if len(frame):
+        at = seconds_of(frame["at"])
         keep = np.ones(len(frame), dtype=bool)
         for column, value in finding.labels.items():
             keep &= (frame[column].fillna("") == value).to_numpy()
-        if steps:
-            at = seconds_of(frame["at"])
-            keep &= np.any(
-                [(at > a - behind.total_seconds()) & (at <= b + contract.tolerance.ahead) for a, b in steps], axis=0
-            )
+        if moments := finding.facts.get("at"):
+            keep &= np.isin(at, moments) & frame["committed"].notna().to_numpy()
+        elif spans := finding.facts.get("spans"):
+            earliest, latest = contract.tolerance.behind + 1, contract.tolerance.ahead
+            keep &= np.any([(at > a - earliest) & (at <= b + latest) for a, b in spans], axis=0)
         frame = frame[keep]
     ids = [one for text in frame["ids"].dropna() for one in text.split(",")] if len(frame) else []
     found = float(pd.to_numeric(frame[contract.ledger.value]).sum()) if len(frame) else 0.0

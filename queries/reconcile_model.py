@@ -55,6 +55,9 @@ APART = 30 * 60.0
 # A clock is looked for within this many seconds, and a row's commit within as many after its event.
 LAG = 900.0
 LATE = 10.0
+LATEST = 2 * 3600.0
+# A clock is not blamed for fewer events than this.
+MOST_BY_CHANCE = 8.0
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,9 @@ class Finding:
     how much it touches: what was only moved in time or to another label adds nothing to the sum. It arose between
     `start` and `end` (aware, UTC) at `labels` (ledger column -> value; empty: several or none) on `instances`. `rows`
     are the ids of the rows that can be meant; `certain`: they are exactly those. `facts` holds what the class adds:
-    `lag` (s), `share`, `to` (labels), `restarts`, `missed` (scrapes).
+    `lag` (s; how much later the metric tells than the ledger), `share` (of all events, not scraped), `to` (labels),
+    `missed` (scrapes), `spans` (pairs of seconds since 1970 between which each step arose), `at` (seconds at which the
+    late rows happened).
     """
 
     kind: Kind
@@ -112,6 +117,16 @@ class _Step:
     a: float
     b: float
     size: float
+
+
+@dataclass(frozen=True)
+class _Away:
+    """A process that counts and is not scraped: from when to when, its share of all, its name where it is known."""
+
+    since: float
+    until: float
+    share: float
+    instance: str = ""
 
 
 @dataclass
@@ -295,39 +310,72 @@ class _Work:
             findings += self._twice(one, other)
         events = self.events
         steps = self._steps(events, targets)
-        if steps and self.contract.ledger.commit == "latest":
-            events, late = self._late(events, steps)
+        events, steps, moved_in_time = self._in_time(events, steps, targets)
+        findings += moved_in_time
+        steps, resets = self._resets(steps, targets)
+        findings += resets
+        away = self._away(steps, events, targets)
+        steps, moved = self._wrong_labels(steps, away)
+        findings += moved
+        while away is not None:
+            lost = [s for s in steps if s.size < 0 and away.since < s.b < away.until + self.interval]
+            if not lost:
+                break
+            instances = (away.instance,) if away.instance else ()
+            findings.append(self._of_steps("replica_missing", lost, instances=instances, share=away.share))
+            steps = [s for s in steps if s not in lost]
+            away = self._away(steps, events, targets)
+        findings += [self._of_steps("row_without_metric", g) for g in _near([s for s in steps if s.size < 0])]
+        for group in _near([s for s in steps if s.size > 0]):
+            again, never = self._doubled(group, events, targets)
+            findings += [self._of_steps("double_count", again)] if again else []
+            findings += [self._of_steps("metric_without_row", never)] if never else []
+        return [one for one in findings if one.size > self.eps]
+
+    def _in_time(
+        self, events: _Events, steps: list[_Step], targets: Sequence[_Target]
+    ) -> tuple[_Events, list[_Step], list[Finding]]:
+        """What was only moved in time: late rows and a clock that is off. What explains more is taken first."""
+        findings: list[Finding] = []
+        if not any(s.size < 0 for s in steps) or not any(s.size > 0 for s in steps):
+            return events, steps, findings
+        late_known = self.contract.ledger.commit == "latest"
+        if late_known:
+            after, late = self._late(events, steps, targets)
+            rest = self._steps(after, targets) if late else steps
+            if late and _variation(rest) <= 0.5 * _variation(steps):
+                events, steps, findings, late_known = after, rest, late, False
+        skews: list[Finding] = []
+        for _ in range(3):
+            events, rest, skew = self._skew(events, steps, targets)
+            if skew is None:
+                break
+            skews.append(skew)
+            steps = rest
+            for other in skews[:-1]:
+                steps = _apart_from(steps, other)
+        findings += skews
+        if late_known and steps:
+            events, late = self._late(events, steps, targets)
             if late:
                 findings += late
                 steps = self._steps(events, targets)
-        if steps:
-            events, skew = self._skew(events, steps, targets)
-            if skew is not None:
-                findings.append(skew)
-                steps = self._steps(events, targets)
-        steps, resets = self._resets(steps, targets)
-        findings += resets
-        steps, moved = self._wrong_labels(steps)
-        findings += moved
-        steps, missing = self._missing(steps, events, targets)
-        findings += missing
-        for group in _near([s for s in steps if s.size < 0]):
-            findings.append(self._of_steps("row_without_metric", group))
-        for group in _near([s for s in steps if s.size > 0]):
-            kind: Kind = "double_count" if self._doubles(group, events) else "metric_without_row"
-            findings.append(self._of_steps(kind, group))
-        return [one for one in findings if one.size > self.eps]
+                for skew in skews:
+                    steps = _apart_from(steps, skew)
+        return events, steps, findings
 
-    def _of_steps(self, kind: Kind, steps: Sequence[_Step], **more: Any) -> Finding:
+    def _of_steps(self, kind: Kind, steps: Sequence[_Step], instances: tuple[str, ...] = (), **facts: Any) -> Finding:
         labels = {s.label for s in steps}
+        inside = self._inside(steps)
         return Finding(
             kind=kind,
             start=moment(min(s.a for s in steps)),
             end=moment(max(s.b for s in steps)),
-            amount=self._inside(steps),
-            size=abs(sum(s.size for s in steps if s.b > self.start and s.a < self.end)),
-            labels=self._named(next(iter(labels))) if len(labels) == 1 else {},
-            **more,
+            amount=inside,
+            size=abs(inside),
+            labels=self._named(labels.pop()) if len(labels) == 1 else {},
+            instances=instances,
+            facts={**facts, "spans": tuple((s.a, s.b) for s in steps)},
         )
 
     def _inside(self, steps: Iterable[_Step]) -> float:
@@ -353,132 +401,220 @@ class _Work:
             )
         ]
 
-    def _late(self, events: _Events, steps: list[_Step]) -> tuple[_Events, list[Finding]]:
-        """Rows whose metric moved when they were written, not when they say that it happened."""
-        at = events.at.copy()
-        moved: list[tuple[float, float, int, float]] = []
-        room = {id(s): abs(s.size) for s in steps}
-        slack = self.contract.tolerance.behind + 2
-        candidates = np.flatnonzero(events.committed - events.at >= LATE)
-        by_label: dict[int, list[_Step]] = defaultdict(list)
-        for s in steps:
-            by_label[s.label].append(s)
-        for index in candidates[np.argsort(events.committed[candidates], kind="stable")]:
-            mine = by_label.get(int(events.label[index]), ())
-            when, written, value = events.at[index], events.committed[index], events.value[index]
-            need = min(value, 1.0) if self.contract.unit == "count" else value
-            falls = [s for s in mine if s.size < 0 and s.a - slack <= when <= s.b and room[id(s)] >= need - self.eps]
-            rises = [
-                s for s in mine if s.size > 0 and s.a - slack <= written <= s.b + 1 and room[id(s)] >= need - self.eps
-            ]
-            if not falls or not rises:
+    def _late(self, events: _Events, steps: list[_Step], targets: Sequence[_Target]) -> tuple[_Events, list[Finding]]:
+        """Rows whose metric moved when they were written, not when they say that it happened.
+
+        When a row was last written proves little, for rows change later. So all are taken as late that are beside a
+        step at either moment, and given back one by one unless the path moves more without.
+        """
+        tolerance = self.contract.tolerance
+        slack = tolerance.behind + 2
+        grid = self._grid(targets)
+        waited = events.committed - events.at
+        chosen: list[int] = []
+        for label in {s.label for s in steps}:
+            # Both moments must lie where the metric is known: the rise is half of the proof.
+            seen = (events.at > grid[0]) & (events.committed < grid[-1] - slack)
+            mine = np.flatnonzero((events.label == label) & (waited >= LATE) & (waited <= LATEST) & seen)
+            beside = np.zeros(len(mine), dtype=bool)
+            for s in steps:
+                if s.label == label:
+                    when = events.at[mine] if s.size < 0 else events.committed[mine]
+                    beside |= (when >= s.a - slack) & (when <= s.b + slack)
+            candidates = mine[beside]
+            if not len(candidates):
                 continue
-            room[id(falls[0])] -= min(value, room[id(falls[0])])
-            room[id(rises[0])] -= min(value, room[id(rises[0])])
-            at[index] = written
-            moved.append((when, written, int(events.label[index]), float(value)))
-        if not moved:
+            low, high = (wall.copy() for wall in self._tube(label, events, targets, grid))
+            spans = {}
+            for index in candidates.tolist():
+                reach = np.array([events.at[index], events.committed[index]])
+                spans[index] = (
+                    slice(*np.searchsorted(grid, reach - tolerance.ahead, "left")),
+                    slice(*np.searchsorted(grid, reach + tolerance.behind + 1, "left")),
+                )
+
+            def move(index: int, sign: float, low: Array = low, high: Array = high, spans: Any = spans) -> None:
+                low[spans[index][0]] += sign * events.value[index]
+                high[spans[index][1]] += sign * events.value[index]
+
+            def moves(index: int, low: Array = low, high: Array = high, label: int = label) -> float:
+                reach = np.searchsorted(grid, [events.at[index] - 300, events.committed[index] + 300])
+                near = slice(*reach)
+                return _variation(path(low[near], high[near], grid[near], label, self.eps))
+
+            for index in spans:
+                move(index, 1)
+            kept = set(spans)
+            for _ in range(4):
+                before = len(kept)
+                for index in sorted(kept, key=lambda i: -float(waited[i])):
+                    late = moves(index)
+                    move(index, -1)
+                    if moves(index) > late + self.eps:
+                        move(index, 1)
+                    else:
+                        kept.remove(index)
+                if len(kept) == before:
+                    break
+            chosen += kept
+        if not chosen:
             return events, []
+        at = events.at.copy()
+        at[chosen] = events.committed[chosen]
         findings = []
-        for group in _clusters(moved, key=lambda m: m[1]):
-            amount = sum(
-                v * (int(self.start <= written < self.end) - int(self.start <= when < self.end))
-                for when, written, _, v in group
-            )
-            touched = [m for m in group if self.start <= m[0] < self.end or self.start <= m[1] < self.end]
-            if not touched:
+        for group in _clusters(chosen, key=lambda i: float(events.committed[i])):
+            rows = np.array(group)
+            when, written, value = events.at[rows], events.committed[rows], events.value[rows]
+            was, came = self._in_window(when), self._in_window(written)
+            if not (was | came).any():
                 continue
-            labels = {m[2] for m in group}
+            labels = set(events.label[rows].tolist())
             findings.append(
                 Finding(
                     "late_commit",
-                    moment(min(m[0] for m in group)),
-                    moment(max(m[1] for m in group)),
-                    amount,
-                    sum(m[3] for m in touched),
-                    labels=self._named(next(iter(labels))) if len(labels) == 1 else {},
-                    facts={"lag": max(m[1] - m[0] for m in group)},
+                    moment(when.min()),
+                    moment(written.max()),
+                    float(value[came].sum() - value[was].sum()),
+                    float(value[was | came].sum()),
+                    labels=self._named(labels.pop()) if len(labels) == 1 else {},
+                    facts={"lag": float((written - when).max()), "at": tuple(when.tolist())},
                 )
             )
         return replace(events, at=at), findings
 
-    def _skew(self, events: _Events, steps: list[_Step], targets: Sequence[_Target]) -> tuple[_Events, Finding | None]:
-        """A time by which the steps are apart: the ledger's clock and the scrapes' are not the same."""
-        found = best_lag(steps, self.interval)
-        best: tuple[float, float, float, float, _Events] | None = None
+    def _in_window(self, when: Array) -> Array:
+        return (when >= self.start) & (when < self.end)
+
+    def _skew(
+        self, events: _Events, steps: list[_Step], targets: Sequence[_Target]
+    ) -> tuple[_Events, list[_Step], Finding | None]:
+        """A time by which all events of a while are apart: the ledger's clock and the scrapes' are not the same."""
         before = _variation(steps)
-        for lag in found:
+        labels = {s.label for s in steps}
+        best: tuple[float, float, float, float] = (before, 0.0, 0.0, 0.0)
+
+        def shifted(lag: float, first: float, last: float) -> _Events:
+            return replace(events, at=np.where((events.at >= first) & (events.at <= last), events.at + lag, events.at))
+
+        def attempt(lag: float, first: float, last: float) -> None:
+            nonlocal best
+            if first < last and lag:
+                moves = _variation(self._steps(shifted(lag, first, last), targets, labels))
+                if moves < best[0] - self.eps:
+                    best = (moves, lag, first, last)
+
+        for lag in best_lag(steps, self.interval):
             pairs = paired(steps, lag, max(self.interval * 1.5, 10.0))
             if len(pairs) < 3:
                 continue
-            first = min(min(p.a, q.a) for p, q in pairs) - abs(lag) / 2
-            last = max(max(p.b, q.b) for p, q in pairs) - min(lag, 0)
-            for exact in np.arange(lag - self.interval, lag + self.interval + 1, max(self.interval / 3, 3.0)):
-                at = events.at.copy()
-                # `exact` is how much later the metric tells than the ledger.
-                hit = (at + max(exact, 0) * 0 >= first) & (at <= last)
-                at[hit] += exact
-                shifted = replace(events, at=at)
-                after = _variation(self._steps(shifted, targets, {s.label for s in steps}))
-                if best is None or after < best[0]:
-                    best = (after, float(exact), first, last, shifted)
-        if best is None or before - best[0] < max(0.5 * before, 5 * self.eps) or before - best[0] < 4:
-            return events, None
-        after, lag, first, last, shifted = best
-        touched = events.between(None, max(first, self.start), min(last, self.end))
-        amount = shifted.between(None, self.start, self.end) - events.between(None, self.start, self.end)
-        finding = Finding("clock_skew", moment(first), moment(last), amount, touched, facts={"lag": lag})
-        return shifted, finding
+            # A fall is an event at the ledger's time, the rise the same event at that of the scrapes.
+            first, last = min(fall.a for fall, _ in pairs), max(fall.b for fall, _ in pairs)
+            for exact in np.arange(lag - self.interval, lag + self.interval + 1, self.interval / 2):
+                attempt(float(exact), first, last)
+        if before - best[0] < max(0.1 * before, MOST_BY_CHANCE):
+            return events, steps, None
+        for pace in (120.0, 30.0, 10.0):
+            _, lag, first, last = best
+            reach = min(abs(lag) + 120, 6 * pace) if pace < 120 else abs(lag) + 240
+            for by in np.arange(-reach, reach + 1, pace):
+                attempt(lag, first + by, last)
+            _, lag, first, last = best
+            for by in np.arange(-reach, reach + 1, pace):
+                attempt(lag, first, last + by)
+            _, lag, first, last = best
+            for by in np.arange(-self.interval, self.interval + 1, max(pace / 12, 2.0)):
+                attempt(lag + by, first, last)
+        _, lag, first, last = best
+        moved = shifted(lag, first, last)
+        after = self._steps(moved, targets)
+        # Of what stands in that time it must explain most.
+        a, b = first - abs(lag), last + abs(lag)
+        if _variation(_within(after, a, b)) > 0.5 * _variation(_within(steps, a, b)):
+            return events, steps, None
+        touched = self._in_window(events.at) & (events.at >= first) & (events.at <= last)
+        finding = Finding(
+            "clock_skew",
+            moment(first),
+            moment(last),
+            float(events.value[self._in_window(moved.at)].sum() - events.value[self._in_window(events.at)].sum()),
+            float(events.value[touched].sum()),
+            facts={"lag": lag},
+        )
+        return moved, _apart_from(after, finding), finding
 
     def _resets(self, steps: list[_Step], targets: Sequence[_Target]) -> tuple[list[_Step], list[Finding]]:
         rest, findings = list(steps), []
         for target in targets:
-            ends = [(target.times[-1], target.times[-1] + self.spacing)] if target.vanishes else []
-            for a, b in [*target.restarts, *ends]:
-                mine = [s for s in rest if s.size < 0 and s.a < b + self.contract.tolerance.behind and s.b > a]
+            spans = list(target.restarts)
+            last = float(target.times[-1])
+            if target.vanishes and not any(s.size < 0 and s.a > last + 2 * self.spacing for s in rest):
+                # It was ended for good: what it counted after its last scrape is lost, and nothing since.
+                spans.append((last, last + self.spacing))
+            for a, b in spans:
                 # What it lost happened between the two scrapes.
-                mine = [s for s in mine if s.b - s.a < 4 * self.spacing or (s.a <= a + self.spacing)]
-                if not mine or (a, b) in ends:
-                    continue
-                rest = [s for s in rest if s not in mine]
-                findings.append(
-                    replace(
-                        self._of_steps("counter_reset", mine, instances=(target.instance,)),
-                        start=moment(a),
-                        end=moment(b),
-                    )
-                )
+                mine = [
+                    s
+                    for s in rest
+                    if s.size < 0
+                    and s.a < b + self.contract.tolerance.behind
+                    and s.b > a
+                    and (s.b - s.a < 4 * self.spacing or s.a <= a + self.spacing)
+                ]
+                if mine:
+                    rest = [s for s in rest if s not in mine]
+                    lost = self._of_steps("counter_reset", mine, instances=(target.instance,))
+                    findings.append(replace(lost, start=moment(a), end=moment(b)))
         return rest, findings
 
-    def _wrong_labels(self, steps: list[_Step]) -> tuple[list[_Step], list[Finding]]:
-        if len(self.labels) < 2:
-            return steps, []
-        falls = sorted((s for s in steps if s.size < 0), key=lambda s: s.b)
-        rises = sorted((s for s in steps if s.size > 0), key=lambda s: s.b)
+    def _wrong_labels(self, steps: list[_Step], away: _Away | None = None) -> tuple[list[_Step], list[Finding]]:
+        """Falls of one label that are rises of another at the same time, most of either's.
+
+        While a process is `away` every label falls: then a label must have lost clearly more than that share.
+        """
         left = {id(s): abs(s.size) for s in steps}
-        moved: dict[tuple[int, int], list[tuple[_Step, _Step, float]]] = defaultdict(list)
-        for fall in falls:
-            for rise in rises:
-                if rise.label == fall.label or left[id(rise)] <= self.eps:
+        by_label: dict[int, tuple[list[_Step], list[_Step]]] = defaultdict(lambda: ([], []))
+        for s in sorted(steps, key=lambda s: s.b):
+            by_label[s.label][s.size > 0].append(s)
+
+        def matches(source: int, to: int) -> list[tuple[_Step, _Step, float]]:
+            pairs, used = [], dict(left)
+            for fall in by_label[source][0]:
+                for rise in by_label[to][1]:
+                    if rise.a > fall.b + self.interval:
+                        break
+                    size = min(used[id(fall)], used[id(rise)])
+                    if size > self.eps and fall.a <= rise.b + self.interval:
+                        used[id(fall)] -= size
+                        used[id(rise)] -= size
+                        pairs.append((fall, rise, size))
+            return pairs
+
+        couples = [(source, to) for source in by_label for to in by_label if source != to]
+        couples.sort(key=lambda couple: -sum(pair[2] for pair in matches(*couple)))
+        findings = []
+        for source, to in couples:
+            for group in _clusters(matches(source, to), key=lambda pair: pair[0].b):
+                a = min(min(fall.a, rise.a) for fall, rise, _ in group)
+                b = max(max(fall.b, rise.b) for fall, rise, _ in group)
+                moved = sum(size for _, _, size in group)
+                fell = sum(left[id(s)] for s in by_label[source][0] if a <= s.b <= b)
+                rose = sum(left[id(s)] for s in by_label[to][1] if a <= s.b <= b)
+                absent = away.share if away is not None and away.since < b and away.until > a else 0.0
+                if moved < 0.5 * rose or (not absent and moved < 0.5 * fell):
                     continue
-                if rise.a > fall.b + self.interval or fall.a > rise.b + self.interval:
+                if absent and fell < (absent + 0.25) * self.events.between(source, a, b):
                     continue
-                size = min(left[id(fall)], left[id(rise)])
-                if size > self.eps:
+                inside = [pair for pair in group if pair[0].b > self.start and pair[0].a < self.end]
+                for fall, rise, size in group:
                     left[id(fall)] -= size
                     left[id(rise)] -= size
-                    moved[(fall.label, rise.label)].append((fall, rise, size))
-        findings = []
-        for (source, to), pairs in moved.items():
-            for group in _clusters(pairs, key=lambda p: p[0].b):
-                inside = [p for p in group if p[0].b > self.start and p[0].a < self.end]
                 findings.append(
                     Finding(
                         "wrong_label",
-                        moment(min(min(p[0].a, p[1].a) for p in group)),
-                        moment(max(max(p[0].b, p[1].b) for p in group)),
+                        moment(a),
+                        moment(b),
                         0.0,
-                        sum(p[2] for p in inside),
+                        sum(size for _, _, size in inside),
                         labels=self._named(source),
                         facts={"to": self._named(to)},
                     )
@@ -486,44 +622,62 @@ class _Work:
         rest = [replace(s, size=math.copysign(left[id(s)], s.size)) for s in steps if left[id(s)] > self.eps]
         return rest, findings
 
-    def _missing(
-        self, steps: list[_Step], events: _Events, targets: Sequence[_Target]
-    ) -> tuple[list[_Step], list[Finding]]:
-        """Falls while a target is away, or an even thinning that no single row explains."""
-        rest, findings = list(steps), []
+    def _away(self, steps: Sequence[_Step], events: _Events, targets: Sequence[_Target]) -> _Away | None:
+        """When a process counted what nobody scraped: it came or went meanwhile, or every label is thinned evenly."""
+        falls = [s for s in steps if s.size < 0]
         for target in targets:
-            spans = []
-            if target.vanishes:
-                spans.append((target.times[-1], math.inf))
-            if target.appears:
-                spans.append((-math.inf, target.times[0]))
+            spans = [(target.times[-1], math.inf)] if target.vanishes else []
+            spans += [(-math.inf, target.times[0])] if target.appears else []
             for a, b in spans:
-                mine = [s for s in rest if s.size < 0 and s.b > a and s.a < b + self.interval]
-                if mine:
-                    rest = [s for s in rest if s not in mine]
-                    findings.append(self._of_steps("replica_missing", mine, instances=(target.instance,)))
-        falls = [s for s in rest if s.size < 0]
+                mine = [s for s in falls if s.b > a and s.b < b + self.interval]
+                lost = -sum(s.size for s in mine)
+                counted = events.between(None, a, b)
+                if lost > self.eps:
+                    return _Away(a, b, min(lost / max(counted, lost), 1.0), target.instance)
         if thinned(falls, events):
-            rest = [s for s in rest if s.size > 0]
             a, b = min(s.a for s in falls), max(s.b for s in falls)
-            share = -sum(s.size for s in falls) / max(events.between(None, a, b), self.eps)
-            findings.append(self._of_steps("replica_missing", falls, facts={"share": share}))
-        return rest, findings
+            return _Away(a, b, -sum(s.size for s in falls) / max(events.between(None, a, b), self.eps))
+        return None
 
-    def _doubles(self, steps: Sequence[_Step], events: _Events) -> bool:
-        """Whether the metric rose where the ledger has an event of the same label each time: it counted it again."""
-        likely = 0.0
+    def _doubled(
+        self, steps: list[_Step], events: _Events, targets: Sequence[_Target]
+    ) -> tuple[list[_Step], list[_Step]]:
+        """The rises where a process counted something again, and those where it counted what never was.
+
+        What is counted again always comes beside itself: the same process counted at least twice as much of that label
+        between two scrapes. What never was comes beside another by chance, and most often alone.
+        """
+        beside: list[_Step] = []
+        alone: list[_Step] = []
+        chances = []
         for s in steps:
-            here = events.between(
-                s.label, s.a - self.contract.tolerance.behind - 1, s.b + self.contract.tolerance.ahead
-            )
-            if here < s.size - self.eps:
-                likely -= 3.0
-                continue
-            around = events.between(s.label, s.b - 3600, s.b + 3600) / 7200
-            chance = 1 - math.exp(-max(around * (s.b - s.a + self.contract.tolerance.behind + 3), 1e-9))
-            likely += -math.log(max(chance, 1e-3)) if chance < 0.98 else 0.05
-        return likely > 0
+            twice = 0.0
+            for target in targets:
+                counted = target.counted.get(s.label)
+                if counted is None:
+                    continue
+                first = max(int(np.searchsorted(target.times, s.a, "right")) - 1, 0)
+                last = int(np.searchsorted(target.times, s.b, "left"))
+                added = np.diff(counted[first : last + 1]) / 2
+                twice += float((np.floor(added + self.eps) if self.contract.unit == "count" else added).sum())
+            (beside if twice >= s.size - self.eps else alone).append(s)
+            usual = events.between(s.label, s.b - 1800, s.b + 1800) / 3600
+            # What never was stands beside its like, too.
+            usual += sum(o.size for o in steps if abs(o.b - s.b) <= 600) / 1200
+            usual *= self.spacing / len(targets)
+            usual /= 1.0 if self.contract.unit == "count" else max(s.size, self.eps)
+            chances.append(1 - math.exp(-usual * max((s.b - s.a) / self.spacing, 1.0)))
+        if not beside:
+            return [], alone
+        n, chance = len(steps), min(max(float(np.mean(chances)), 0.02), 0.98)
+        if not alone:
+            # A few beside others are still chance when others are many.
+            return (beside, []) if n * -math.log(chance) > 0.7 else ([], beside)
+        # Both stories at once: more stand beside another than chance would have it.
+        expected, spread = n * chance, math.sqrt(n * chance * (1 - chance))
+        if len(beside) >= 4 and len(beside) > expected + 2.5 * spread:
+            return beside, alone
+        return [], steps
 
     # --- gauges ---
 
@@ -585,12 +739,15 @@ class _Work:
         found: dict[tuple[int, int], list[tuple[_Target, float, float, int]]] = defaultdict(list)
         for target in self.targets:
             for a, b, missed in target.gaps:
-                if b > self.start and a < self.end:
+                # While a process begins anew it does not answer: that is told as the restart.
+                restarted = b - a <= 120 and any(r >= a - 1 and e <= b + 1 for r, e in target.restarts)
+                if b > self.start and a < self.end and not restarted:
                     found[(round(a / 120), round(b / 120))].append((target, a, b, missed))
         findings = []
         for group in found.values():
             a, b = min(g[1] for g in group), max(g[2] for g in group)
-            share = len(group) / len(self.targets)
+            there = sum(t.times[0] <= a + 1 and t.times[-1] >= b - 1 for t in self.targets)
+            share = min(len(group) / max(there, 1), 1.0)
             size = self.events.between(None, a, b) * share if self.contract.kind != "gauge" else float(len(group))
             findings.append(
                 Finding(
@@ -694,11 +851,11 @@ class _Work:
         if math.isnan(shown):
             return ledger, 0.0, 0.0, 0.0
         tolerance = self.contract.tolerance
-        known = max(
-            t.times[np.searchsorted(t.times, self.end, "right") - 1] for t in self.targets if t.times[0] <= self.end
-        )
-        since = known - tolerance.refresh - tolerance.behind - 1
-        first, upto = np.searchsorted(at, [since, self.end + tolerance.ahead], "right")
+        scraped = [
+            t.times[np.searchsorted(t.times, last[0], "right") - 1] for t in self.targets if t.times[0] <= last[0]
+        ]
+        since, until = max(scraped) - tolerance.refresh - tolerance.behind - 1, max(scraped) + tolerance.ahead
+        first, upto = np.searchsorted(at, [since, until], "right")
         reach = total[first : upto + 1]
         return ledger, shown, float(reach.min() - ledger), float(reach.max() - ledger)
 
@@ -964,34 +1121,46 @@ def path(
         return []
     if at_first is None and float(np.max(low)) <= float(np.min(high)) + eps:
         return []
-    lows, highs, times = low.tolist(), high.tolist(), grid.tolist()
-    a, b = (lows[0], highs[0]) if at_first is None else (at_first, at_first)
+    a, b = (float(low[0]), float(high[0])) if at_first is None else (at_first, at_first)
     steps: list[_Step] = []
-    for k in range(len(times)):
-        lo, hi = lows[k], highs[k]
-        if lo > b + eps:
-            size, a = lo - b, lo
-            since = k - 1
-            while since >= 0 and highs[since] >= lo - eps:
-                since -= 1
-            steps.append(_Step(label, times[max(since, 0)] if k else times[0], times[k], size))
-            b = a
-        elif hi < a - eps:
-            size, b = hi - a, hi
-            since = k - 1
-            while since >= 0 and lows[since] <= hi + eps:
-                since -= 1
-            steps.append(_Step(label, times[max(since, 0)] if k else times[0], times[k], size))
-            a = b
-        else:
-            a, b = max(a, lo), min(b, hi)
-            if a > b:
-                a = b = (a + b) / 2
+    k, length = 0, len(grid)
+    while k < length:
+        # What still fits, a stretch at a time: the walls so far, and the first moment at which they cross.
+        stretch = slice(k, min(k + 512, length))
+        floor = np.maximum(np.maximum.accumulate(low[stretch]), a)
+        ceiling = np.minimum(np.minimum.accumulate(high[stretch]), b)
+        crossed = np.flatnonzero(floor > ceiling + eps)
+        if not len(crossed):
+            a, b = float(floor[-1]), float(ceiling[-1])
+            k = stretch.stop
+            continue
+        here = k + int(crossed[0])
+        before = (float(floor[crossed[0] - 1]), float(ceiling[crossed[0] - 1])) if crossed[0] else (a, b)
+        rises = low[here] > before[1] + eps
+        to = float(low[here] if rises else high[here])
+        size = to - before[1] if rises else to - before[0]
+        near = slice(max(here - 4096, 0), here)
+        since = np.flatnonzero(high[near] < to - eps if rises else low[near] > to + eps)
+        first = max(here - 4096, 0) + int(since[-1]) if len(since) else 0
+        steps.append(_Step(label, float(grid[first]), float(grid[here]), size))
+        a = b = to
+        k = here + 1
     return steps
 
 
 def _variation(steps: Iterable[_Step]) -> float:
     return float(sum(abs(s.size) for s in steps))
+
+
+def _within(steps: Iterable[_Step], a: float, b: float) -> list[_Step]:
+    return [s for s in steps if a <= s.b <= b]
+
+
+def _apart_from(steps: Iterable[_Step], skew: Finding) -> list[_Step]:
+    """The steps that are none of a clock's: where it was set, events of both clocks bear the same times."""
+    lag, (first, last) = abs(skew.facts["lag"]), (skew.start.timestamp(), skew.end.timestamp())
+    edges = ((first - lag - 60, first + 2 * lag + 60), (last - 2 * lag - 60, last + lag + 60))
+    return [s for s in steps if all(s.b < since or s.a > until for since, until in edges)]
 
 
 def _clusters(items: Iterable[Any], key: Callable[[Any], float]) -> list[list[Any]]:
@@ -1046,17 +1215,25 @@ def paired(steps: Sequence[_Step], lag: float, within: float) -> list[tuple[_Ste
 def thinned(falls: Sequence[_Step], events: _Events) -> bool:
     """Whether the falls are an even share of all events over a long time, as when a process is not scraped."""
     lost = -sum(s.size for s in falls)
-    if len(falls) < 8:
+    if len(falls) < 12:
         return False
     a, b = min(s.a for s in falls), max(s.b for s in falls)
     inside = (events.at > a) & (events.at <= b)
     total = float(events.value[inside].sum())
-    if b - a < 45 * 60 or total <= 0 or not 0.08 <= lost / total <= 0.85:
+    if b - a < 3600 or total <= 0 or not 0.08 <= lost / total <= 0.85:
         return False
-    # As even as the events themselves: the greatest distance of the two running shares.
+    # Even in time: the running shares of both are never far apart.
     ends = np.array(sorted((s.b, -s.size) for s in falls))
-    ledger = np.interp(ends[:, 0], events.at[inside], np.cumsum(events.value[inside]) / total)
-    return bool(np.max(np.abs(np.cumsum(ends[:, 1]) / lost - ledger)) < max(0.2, 1.2 / math.sqrt(len(falls))))
+    order = np.argsort(events.at[inside], kind="stable")
+    ledger = np.interp(ends[:, 0], events.at[inside][order], np.cumsum(events.value[inside][order]) / total)
+    if np.max(np.abs(np.cumsum(ends[:, 1]) / lost - ledger)) > max(0.15, 1.0 / math.sqrt(len(falls))):
+        return False
+    # And of every label that has many.
+    for label in np.unique(events.label[inside]):
+        expected = float(events.value[inside & (events.label == label)].sum()) * lost / total
+        if expected / lost >= 0.1 and -sum(s.size for s in falls if s.label == label) < 0.4 * expected:
+            return False
+    return True
 
 
 def twins(targets: Sequence[_Target]) -> list[tuple[_Target, _Target]]:

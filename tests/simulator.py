@@ -1,0 +1,384 @@
+"""A company that writes rows and counts them, scraped now and then; and the faults by which the two come apart.
+
+    company = Company(seed, hours=6)
+    planted = company.plant("counter_reset")
+    found = company.compared()
+
+Everything is drawn from the seed: when things happen, how much, which process, which label. A fault tells how many
+events it has made differ, or moved, within the window; that is what a finding of its class must account for.
+
+`python -m tests.simulator [RUNS]` prints the figures of docs/reconciliation.md.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations_with_replacement
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from queries.contracts import contracts
+from queries.reconcile_model import KINDS, Comparison, Kind, compare
+
+Array = np.ndarray[Any, Any]
+BEGIN = 1_790_000_000.0
+AROUND = 1800.0
+LABELS = [(s, m) for s in ("succeeded", "failed") for m in ("card", "oxxo", "spei")]
+SHARES = np.array([0.40, 0.22, 0.24, 0.07, 0.03, 0.04])
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A fault as it was put in: its class and the events that it touches within the window."""
+
+    kind: Kind
+    size: float
+
+
+@dataclass
+class Target:
+    """A process under the name by which it is scraped, and when."""
+
+    instance: str
+    replica: int
+    times: Array
+
+
+class Company:
+    """One run: `hours` of payments on `replicas` processes, scraped every `interval` seconds."""
+
+    def __init__(
+        self, seed: int, *, hours: float = 6.0, replicas: int = 2, interval: float = 15.0, hourly: float = 240.0
+    ) -> None:
+        self.rng = rng = np.random.default_rng(seed)
+        self.interval = interval
+        self.start, self.end = BEGIN, BEGIN + hours * 3600
+        self.first, self.last = self.start - AROUND, self.end + AROUND
+        span = self.last - self.first
+        # Busy and quiet hours.
+        n = int(rng.poisson(hourly * span / 3600))
+        raw = np.sort(rng.random(n * 2)) * span
+        keep = rng.random(n * 2) < 0.5 * (1 + 0.7 * np.sin(raw / 3600 * 0.9 + rng.random() * 6))
+        at = self.first + raw[keep]
+        n = len(at)
+        self.at = at
+        self.counted = at + np.minimum(rng.exponential(0.08, n), 1.5)
+        self.label = rng.choice(len(LABELS), n, p=SHARES)
+        self.metric_label = self.label.copy()
+        self.replica = rng.integers(0, replicas, n)
+        self.in_ledger = np.ones(n, dtype=bool)
+        self.times_counted = np.ones(n)
+        self.committed = np.full(n, np.nan)
+        # Some rows are changed later, which their time of writing then tells.
+        changed = rng.random(n) < 0.08
+        self.committed[changed] = at[changed] + rng.uniform(20, 7200, int(changed.sum()))
+        self.touched = np.zeros(n, dtype=bool)
+        self.boots: dict[int, list[float]] = {r: [] for r in range(replicas)}
+        self.base = rng.integers(50, 40_000, (replicas, len(LABELS)))
+        self.targets = [Target(f"backend-{r + 1}", r, self._scrapes()) for r in range(replicas)]
+        self.used: set[int] = set()
+        # While Prometheus itself is away nothing is scraped.
+        self.outages: list[tuple[float, float]] = []
+
+    def _scrapes(self) -> Array:
+        rng = self.rng
+        times = np.arange(self.first + rng.uniform(0, self.interval), self.last, self.interval)
+        times = times + rng.normal(0, 0.01, len(times))
+        # One scrape in four hundred is missed, as everywhere.
+        return times[rng.random(len(times)) > 0.0025]
+
+    # --- faults ---
+
+    def plant(self, kind: Kind) -> Planted:
+        """Put in a fault of that class at a random time and of a random size."""
+        size = getattr(self, f"_{kind}")()
+        return Planted(kind, float(size))
+
+    def _replica(self) -> int:
+        """A process that no other fault has taken, while there is one."""
+        free = [r for r in self.boots if r not in self.used] or list(self.boots)
+        chosen = int(self.rng.choice(free))
+        self.used.add(chosen)
+        return chosen
+
+    def _span(self, least: float, most: float) -> tuple[float, float]:
+        length = self.rng.uniform(least, most)
+        begin = self.rng.uniform(self.start + 300, self.end - length - 300)
+        return begin, begin + length
+
+    def _inside(self, mask: Array) -> int:
+        return int((mask & (self.at >= self.start) & (self.at < self.end)).sum())
+
+    def _counter_reset(self) -> int:
+        replica, lost = self._replica(), 0
+        target = next(t for t in self.targets if t.replica == replica)
+        for _ in range(60):
+            boot = self.rng.uniform(self.start + 600, self.end - 600)
+            if any(abs(boot - other) < 600 for other in self.boots[replica]):
+                continue
+            down = self.rng.uniform(2, 40)
+            before = target.times[target.times <= boot]
+            gone = self.in_ledger & (self.replica == replica) & (self.counted > before[-1]) & (self.counted <= boot)
+            gone &= self.times_counted > 0
+            if gone.sum() == 0 and self.rng.random() < 0.9:
+                continue
+            # While it is down the others serve, or nobody does.
+            idle = (self.replica == replica) & (self.at > boot) & (self.at <= boot + down)
+            others = [r for r in self.boots if r != replica and all(abs(b - boot) > 90 for b in self.boots[r])]
+            if others:
+                self.replica[idle] = self.rng.choice(others)
+            else:
+                self.in_ledger[idle], self.times_counted[idle] = False, 0
+            self.boots[replica].append(boot)
+            target.times = target.times[(target.times <= boot) | (target.times > boot + down)]
+            self.touched |= gone
+            lost += self._inside(gone)
+            if lost and self.rng.random() < 0.5:
+                break
+        return lost
+
+    def _scrape_gap(self) -> int:
+        a, b = self._span(180, 1200)
+        self.outages.append((a, b))
+        return self._inside(self.in_ledger & (self.at > a) & (self.at <= b))
+
+    def _replica_missing(self) -> int:
+        replica = self._replica()
+        how = self.rng.choice(["leaves", "never"])
+        since = self.rng.uniform(self.start + 1800, self.end - 5400) if how == "leaves" else self.first
+        for target in [t for t in self.targets if t.replica == replica]:
+            target.times = target.times[target.times < since]
+            last = target.times[-1] if len(target.times) else self.first
+            since = max(last, self.first)
+        self.targets = [t for t in self.targets if len(t.times)]
+        gone = (self.replica == replica) & (self.counted > since) & self.in_ledger
+        self.touched |= gone
+        return self._inside(gone)
+
+    def _counted_twice(self) -> int:
+        replica = self._replica()
+        a, b = (self.first, self.last) if self.rng.random() < 0.5 else self._span(3600, self.end - self.start - 900)
+        times = self._scrapes()
+        times = times[(times > a) & (times <= b)]
+        self.targets.append(Target(f"backend-{replica + 1}-again", replica, times))
+        seen = (self.replica == replica) & (self.counted > times[0]) & (self.counted <= times[-1])
+        return int((self.times_counted * (seen & (self.at >= self.start) & (self.at < self.end))).sum())
+
+    def _some(self, most: int) -> tuple[Array, int]:
+        """Events of one label within a few minutes that no other fault has touched."""
+        for _ in range(50):
+            a, b = self._span(60, 1500)
+            label = int(self.rng.choice(len(LABELS), p=SHARES))
+            free = np.flatnonzero(
+                (self.at > a) & (self.at < b) & (self.label == label) & ~self.touched & self.in_ledger
+            )
+            if len(free):
+                chosen = self.rng.choice(free, min(len(free), int(self.rng.integers(1, most + 1))), replace=False)
+                self.touched[chosen] = True
+                return chosen, label
+        raise AssertionError("no event is free")
+
+    def _row_without_metric(self) -> int:
+        # Written past the instrumented path: a script, a correction by hand.
+        a, b = self._span(30, 1500)
+        count = int(self.rng.integers(1, 31))
+        label = int(self.rng.choice(len(LABELS), p=SHARES))
+        self._add(np.sort(self.rng.uniform(a, b, count)), label, in_ledger=True, times=0)
+        return count
+
+    def _metric_without_row(self) -> int:
+        # Counted, and the transaction rolled back.
+        a, b = self._span(30, 1500)
+        count = int(self.rng.integers(1, 31))
+        label = int(self.rng.choice(len(LABELS), p=SHARES))
+        self._add(np.sort(self.rng.uniform(a, b, count)), label, in_ledger=False, times=1)
+        return count
+
+    def _add(self, at: Array, label: int, *, in_ledger: bool, times: int) -> None:
+        n = len(at)
+        seen = [r for r in self.boots if r not in self.used] or list(self.boots)
+        for name, values in {
+            "at": at,
+            "counted": at + 0.05,
+            "label": np.full(n, label),
+            "metric_label": np.full(n, label),
+            "replica": self.rng.choice(seen, n),
+            "in_ledger": np.full(n, in_ledger),
+            "times_counted": np.full(n, float(times)),
+            "committed": np.full(n, np.nan),
+            "touched": np.full(n, True),
+        }.items():
+            setattr(self, name, np.concatenate([getattr(self, name), values]))
+
+    def _double_count(self) -> int:
+        # A retry counts again.
+        a, b = self._span(1800, 7200)
+        share = self.rng.uniform(0.3, 1.0)
+        labels = self.rng.choice(len(LABELS), int(self.rng.integers(1, 4)), replace=False, p=SHARES)
+        again = (self.at > a) & (self.at < b) & np.isin(self.label, labels) & ~self.touched & self.in_ledger
+        again &= self.rng.random(len(again)) < share
+        self.times_counted[again] += 1
+        self.touched |= again
+        return self._inside(again)
+
+    def _wrong_label(self) -> int:
+        a, b = self._span(1800, 7200)
+        source, to = self.rng.choice(len(LABELS), 2, replace=False, p=SHARES)
+        moved = (self.at > a) & (self.at < b) & (self.label == source) & ~self.touched & self.in_ledger
+        self.metric_label[moved] = to
+        self.touched |= moved
+        return self._inside(moved & (self.times_counted > 0))
+
+    def _clock_skew(self) -> int:
+        a, b = self._span(3600, self.end - self.start - 1800)
+        skew = float(self.rng.choice([-1, 1]) * self.rng.uniform(45, 600))
+        hit = (self.at > a) & (self.at < b)
+        self.at = np.where(hit, self.at + skew, self.at)
+        self.committed = np.where(hit, self.committed + skew, self.committed)
+        return self._inside(hit & self.in_ledger)
+
+    def _late_commit(self) -> int:
+        chosen, _ = self._some(40)
+        if self.rng.random() < 0.5:
+            # One transaction that was long open.
+            written = self.at[chosen].max() + self.rng.uniform(60, 900) + np.zeros(len(chosen))
+        else:
+            written = self.at[chosen] + self.rng.uniform(60, 1200, len(chosen))
+        self.committed[chosen] = written
+        self.counted[chosen] = written + 0.05
+        return len(chosen)
+
+    # --- what the sources say ---
+
+    def events(self) -> pd.DataFrame:
+        """The ledger's answer."""
+        known = self.in_ledger & (self.at >= self.first) & (self.at < self.last)
+        late = self.committed - self.at >= 10
+        committed = np.where(late, np.floor(self.committed), np.nan)[known]
+        labels = np.array(LABELS)[self.label[known]]
+        frame = pd.DataFrame(
+            {
+                "at": pd.to_datetime(np.floor(self.at[known]), unit="s", utc=True),
+                "committed": pd.to_datetime(committed, unit="s", utc=True),
+                "status": labels[:, 0],
+                "method": labels[:, 1],
+                "n": 1,
+            }
+        )
+        return frame.sort_values("at", ignore_index=True)
+
+    def samples(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Prometheus's answer: the counters as scraped, and `up`."""
+        parts, ups = [], []
+        for target in self.targets:
+            for a, b in self.outages:
+                target.times = target.times[(target.times <= a) | (target.times > b)]
+            mine = self.replica == target.replica
+            boots = np.array(sorted(self.boots[target.replica]))
+            ups.append(pd.DataFrame({"time": target.times, "instance": target.instance, "value": 1.0}))
+            for label, (status, method) in enumerate(LABELS):
+                here = mine & (self.metric_label == label) & (self.times_counted > 0)
+                order = np.argsort(self.counted[here], kind="stable")
+                when, total = self.counted[here][order], np.cumsum(self.times_counted[here][order])
+                total = np.concatenate([[0.0], total])
+
+                def by(moment: Array, when: Array = when, total: Array = total) -> Array:
+                    return total[np.searchsorted(when, moment, "right")]
+
+                since = np.searchsorted(boots, target.times, "right")
+                values = self.base[target.replica, label] + by(target.times)
+                if len(boots):
+                    values = np.where(since > 0, by(target.times) - by(boots[np.maximum(since - 1, 0)]), values)
+                parts.append(
+                    pd.DataFrame(
+                        {
+                            "time": target.times,
+                            "instance": target.instance,
+                            "status": status,
+                            "method": method,
+                            "value": values,
+                        }
+                    )
+                )
+        samples, up = pd.concat(parts, ignore_index=True), pd.concat(ups, ignore_index=True)
+        return samples.assign(job="conductores-backend"), up.assign(job="conductores-backend")
+
+    def compared(self) -> Comparison:
+        """What reconciliation says of it."""
+        samples, up = self.samples()
+        return compare(
+            contracts()["payments"],
+            self.events(),
+            samples,
+            up,
+            start=self.start,
+            end=self.end,
+            interval=self.interval,
+        )
+
+
+def attributed(planted: Sequence[Planted], found: Comparison) -> tuple[float, float, float]:
+    """(events planted, of them those that findings of the right class account for, events that findings add)."""
+    wanted: dict[str, float] = defaultdict(float)
+    told: dict[str, float] = defaultdict(float)
+    for one in planted:
+        wanted[one.kind] += one.size
+    for finding in found.findings:
+        told[finding.kind] += finding.size
+    right = sum(min(size, told[kind]) for kind, size in wanted.items())
+    return sum(wanted.values()), right, sum(max(size - wanted[kind], 0.0) for kind, size in told.items())
+
+
+def run(seed: int, kinds: Sequence[Kind]) -> tuple[list[Planted], Comparison]:
+    """A company with these faults, of a size and shape that the seed draws."""
+    draw = np.random.default_rng(seed)
+    # One process at least is left to be scraped.
+    least = 1 + max(list(kinds).count("replica_missing"), 1)
+    company = Company(
+        seed,
+        replicas=int(draw.integers(least, 4)),
+        interval=float(draw.choice([15.0, 30.0])),
+        hourly=draw.uniform(120, 400),
+    )
+    planted = [company.plant(kind) for kind in kinds]
+    return planted, company.compared()
+
+
+def figures(runs: int, seed: int = 1) -> pd.DataFrame:
+    """For each class, alone and in pairs, over `runs` runs each: events planted, attributed, added by findings."""
+    rows = []
+    for kind in KINDS:
+        for n in range(runs):
+            planted, found = run(seed + n, [kind])
+            rows.append((kind, "alone", *attributed(planted, found)))
+    for pair in combinations_with_replacement(KINDS, 2):
+        for n in range(max(runs // 5, 1)):
+            planted, found = run(seed + 1000 + n, pair)
+            for one in dict.fromkeys(p.kind for p in planted):
+                mine = [p for p in planted if p.kind == one]
+                size, right, _ = attributed(
+                    mine, replace(found, findings=tuple(f for f in found.findings if f.kind == one))
+                )
+                rows.append((one, "in pairs", size, right, 0.0))
+    return pd.DataFrame(rows, columns=["kind", "how", "planted", "attributed", "added"])
+
+
+if __name__ == "__main__":
+    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 40
+    began = time.monotonic()
+    wrong = sum(bool(run(seed, [])[1].findings) for seed in range(200))
+    print(f"clean runs with a finding: {wrong} of 200 ({time.monotonic() - began:.0f} s)")
+    table = figures(runs)
+    whole = table.groupby(["how", "kind"])[["planted", "attributed", "added"]].sum()
+    whole["share"] = whole["attributed"] / whole["planted"]
+    whole["runs"] = table.groupby(["how", "kind"]).size()
+    print(whole.round(3).to_string())
+    for how, part in table.groupby("how"):
+        print(f"{how}: {part['attributed'].sum() / part['planted'].sum():.4f} of {part['planted'].sum():,.0f} events")
+    print(f"{time.monotonic() - began:.0f} s")
