@@ -14,6 +14,7 @@ create index if not exists installments_credit on bi.installments (credit_id, se
 create index if not exists installments_due_date on bi.installments (due_date, paid_at);
 create index if not exists installments_unpaid on bi.installments (due_date)
     include (credit_id, amount_due, amount_paid) where paid_at is null;
+create index if not exists installments_first on bi.installments (due_date, paid_at) where sequence = 1;
 create index if not exists installments_updated_at on bi.installments (updated_at);
 create index if not exists payments_processed_at on bi.payments (processed_at);
 create index if not exists payments_updated_at on bi.payments (updated_at);

@@ -392,7 +392,7 @@ def late_at(installments: list[SimpleNamespace], params: dict[str, Any]) -> list
             unpaid(one, params["as_of"])
             and ("bucket" not in params or bucket_of(late) == params["bucket"])
             and ("buckets" not in params or bucket_of(late) in params["buckets"])
-            and late >= params.get("late_from", -1000)
+            and late >= params.get("late_from", -100_000)
             and late <= params.get("late_to", 100_000)
         ):
             found.append(one)

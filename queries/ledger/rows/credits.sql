@@ -47,20 +47,24 @@ select
     coalesce(state.amount, 0) as outstanding
 from bi.credits c
 cross join lateral (
-    select coalesce(cast(:as_of as date), (now() at time zone :timezone)::date) as day
+    select day, (day + 1)::timestamp at time zone :timezone as ended_at
+    from (select coalesce(cast(:as_of as date), (now() at time zone :timezone)::date) as day) as wanted
 ) as looked
+cross join lateral (
+    select (cast(:as_of_before as date) + 1)::timestamp at time zone :timezone as ended_at
+) as looked_before
 -- The oldest installment that was unpaid at the end of a day decides the bucket of its credit.
 left join lateral (
     select min(i.due_date) as oldest_due, sum(i.amount_due) as amount
     from bi.installments i
     where i.credit_id = c.credit_id
-        and (i.paid_at is null or i.paid_at >= (looked.day + 1)::timestamp at time zone :timezone)
+        and (i.paid_at is null or i.paid_at >= looked.ended_at)
 ) as state on true
 left join lateral (
     select min(i.due_date) as oldest_due
     from bi.installments i
     where i.credit_id = c.credit_id
-        and (i.paid_at is null or i.paid_at >= (cast(:as_of_before as date) + 1)::timestamp at time zone :timezone)
+        and (i.paid_at is null or i.paid_at >= looked_before.ended_at)
 ) as earlier on true
 -- A credit without a single installment owes nothing and is not in the portfolio.
 left join lateral (
@@ -68,7 +72,7 @@ left join lateral (
 ) as paid_off on true
 cross join lateral (
     select case
-        when c.disbursed_at is null or c.disbursed_at >= (looked.day + 1)::timestamp at time zone :timezone then -1
+        when c.disbursed_at is null or c.disbursed_at >= looked.ended_at then -1
         when state.oldest_due is null then paid_off.bucket
         when looked.day - state.oldest_due < 1 then 0
         when looked.day - state.oldest_due <= 7 then 1
@@ -81,8 +85,7 @@ cross join lateral (
 ) as bucket
 cross join lateral (
     select case
-        when c.disbursed_at is null
-            or c.disbursed_at >= (cast(:as_of_before as date) + 1)::timestamp at time zone :timezone then -1
+        when c.disbursed_at is null or c.disbursed_at >= looked_before.ended_at then -1
         when earlier.oldest_due is null then paid_off.bucket
         when cast(:as_of_before as date) - earlier.oldest_due < 1 then 0
         when cast(:as_of_before as date) - earlier.oldest_due <= 7 then 1
@@ -104,10 +107,84 @@ where true
         or c.disbursed_at < (cast(:disbursed_last as date) + 1)::timestamp at time zone :timezone)
     and (cast(:hours_over as numeric) is null
         or coalesce(c.disbursed_at, now()) > c.approved_at + cast(:hours_over as numeric) * interval '1 hour')
-    and (cast(:bucket as integer) is null or bucket.number = cast(:bucket as integer))
-    and (cardinality(cast(:buckets as integer[])) = 0 or bucket.number = any(cast(:buckets as integer[])))
-    and (cast(:bucket_before as integer) is null
-        or cast(:as_of_before as date) is not null and bucket_before.number = cast(:bucket_before as integer))
+    -- Credits that were late are found by what was late, unpaid still or paid after the day: so the state of all others
+    -- need not be worked out, and that of these only when it is shown.
+    and case
+        when cast(:bucket as integer) between 1 and 6
+            or (cardinality(cast(:buckets as integer[])) > 0
+                and 1 <= all(cast(:buckets as integer[])) and 6 >= all(cast(:buckets as integer[])))
+        then c.disbursed_at < looked.ended_at
+            and c.credit_id in (
+                select late.credit_id
+                from (
+                    select
+                        unpaid.credit_id,
+                        width_bucket(asked.day - min(unpaid.due_date), array[1, 8, 16, 31, 61, 91]) as bucket
+                    from (select coalesce(cast(:as_of as date), (now() at time zone :timezone)::date) as day) as asked
+                    cross join lateral (
+                        select i.credit_id, i.due_date
+                        from bi.installments i
+                        where i.paid_at is null and i.due_date < asked.day
+                        union all
+                        select i.credit_id, i.due_date
+                        from generate_series(
+                            (select min(due_date) from bi.installments)::timestamp,
+                            (asked.day - 1)::timestamp,
+                            interval '1 day'
+                        ) as due (day)
+                        cross join lateral (
+                            select i.credit_id, i.due_date
+                            from bi.installments i
+                            where i.due_date = due.day::date
+                                and i.paid_at >= (asked.day + 1)::timestamp at time zone :timezone
+                            offset 0
+                        ) as i
+                    ) as unpaid
+                    group by unpaid.credit_id, asked.day
+                ) as late
+                where (cast(:bucket as integer) is null or late.bucket = cast(:bucket as integer))
+                    and (cardinality(cast(:buckets as integer[])) = 0
+                        or late.bucket = any(cast(:buckets as integer[])))
+            )
+        else (cast(:bucket as integer) is null or bucket.number = cast(:bucket as integer))
+            and (cardinality(cast(:buckets as integer[])) = 0 or bucket.number = any(cast(:buckets as integer[])))
+    end
+    and case
+        when cast(:bucket_before as integer) is null then true
+        when cast(:bucket_before as integer) between 1 and 6
+        then c.disbursed_at < looked_before.ended_at
+            and c.credit_id in (
+                select late.credit_id
+                from (
+                    select
+                        unpaid.credit_id,
+                        width_bucket(asked.day - min(unpaid.due_date), array[1, 8, 16, 31, 61, 91]) as bucket
+                    from (select cast(:as_of_before as date) as day) as asked
+                    cross join lateral (
+                        select i.credit_id, i.due_date
+                        from bi.installments i
+                        where i.paid_at is null and i.due_date < asked.day
+                        union all
+                        select i.credit_id, i.due_date
+                        from generate_series(
+                            (select min(due_date) from bi.installments)::timestamp,
+                            (asked.day - 1)::timestamp,
+                            interval '1 day'
+                        ) as due (day)
+                        cross join lateral (
+                            select i.credit_id, i.due_date
+                            from bi.installments i
+                            where i.due_date = due.day::date
+                                and i.paid_at >= (asked.day + 1)::timestamp at time zone :timezone
+                            offset 0
+                        ) as i
+                    ) as unpaid
+                    group by unpaid.credit_id, asked.day
+                ) as late
+                where late.bucket = cast(:bucket_before as integer)
+            )
+        else cast(:as_of_before as date) is not null and bucket_before.number = cast(:bucket_before as integer)
+    end
     and (cast(:status as text) is null or c.status = cast(:status as text))
     and (cardinality(cast(:statuses as text[])) = 0 or c.status = any(cast(:statuses as text[])))
     and (cardinality(cast(:disbursement_statuses as text[])) = 0
