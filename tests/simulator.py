@@ -17,6 +17,7 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from itertools import combinations_with_replacement
 from typing import Any
 
@@ -27,7 +28,7 @@ from queries.contracts import contracts
 from queries.reconcile_model import KINDS, Comparison, Kind, compare
 
 Array = np.ndarray[Any, Any]
-BEGIN = 1_790_000_000.0
+BEGIN = 1_750_000_800.0
 AROUND = 1800.0
 LABELS = [(s, m) for s in ("succeeded", "failed") for m in ("card", "oxxo", "spei")]
 SHARES = np.array([0.40, 0.22, 0.24, 0.07, 0.03, 0.04])
@@ -83,6 +84,7 @@ class Company:
         self.base = rng.integers(50, 40_000, (replicas, len(LABELS)))
         self.targets = [Target(f"backend-{r + 1}", r, self._scrapes()) for r in range(replicas)]
         self.used: set[int] = set()
+        self.halves = [0, 1]
         # While Prometheus itself is away nothing is scraped.
         self.outages: list[tuple[float, float]] = []
 
@@ -236,7 +238,12 @@ class Company:
         return self._inside(moved & (self.times_counted > 0))
 
     def _clock_skew(self) -> int:
-        a, b = self._span(3600, self.end - self.start - 1800)
+        # A clock is off by one time at a time: a second skew takes the other half of the run.
+        half = (self.end - self.start) / 2
+        side = self.halves.pop(int(self.rng.integers(len(self.halves))))
+        length = self.rng.uniform(3000, half - 900)
+        a = self.start + side * half + self.rng.uniform(300, half - length - 300)
+        b = a + length
         skew = float(self.rng.choice([-1, 1]) * self.rng.uniform(45, 600))
         hit = (self.at > a) & (self.at < b)
         self.at = np.where(hit, self.at + skew, self.at)
@@ -309,6 +316,38 @@ class Company:
         samples, up = pd.concat(parts, ignore_index=True), pd.concat(ups, ignore_index=True)
         return samples.assign(job="conductores-backend"), up.assign(job="conductores-backend")
 
+    def openmetrics(self) -> str:
+        """The samples as text for promtool."""
+        samples, up = self.samples()
+        lines = ["# TYPE payments_processed counter"]
+        for key, part in samples.groupby(["instance", "status", "method"]):
+            labels = f'job="conductores-backend",instance="{key[0]}",status="{key[1]}",method="{key[2]}"'
+            lines += [
+                f"payments_processed_total{{{labels}}} {value:.0f} {when:.3f}"
+                for when, value in zip(part["time"], part["value"], strict=True)
+            ]
+        lines.append("# TYPE up gauge")
+        for instance, part in up.groupby("instance"):
+            labels = f'job="conductores-backend",instance="{instance}"'
+            lines += [f"up{{{labels}}} 1 {when:.3f}" for when in part["time"]]
+        return "\n".join([*lines, "# EOF", ""])
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of bi.payments, numbered as they happened."""
+        found = np.flatnonzero(self.in_ledger)
+        found = found[np.argsort(self.at[found], kind="stable")]
+        return [
+            {
+                "payment_id": number,
+                "at": datetime.fromtimestamp(self.at[i], UTC),
+                "status": LABELS[self.label[i]][0],
+                "method": LABELS[self.label[i]][1],
+                "updated_at": datetime.fromtimestamp(np.fmax(self.committed[i], self.at[i]), UTC),
+                "counted": bool(self.times_counted[i]),
+            }
+            for number, i in enumerate(found.tolist(), start=1)
+        ]
+
     def compared(self) -> Comparison:
         """What reconciliation says of it."""
         samples, up = self.samples()
@@ -335,13 +374,14 @@ def attributed(planted: Sequence[Planted], found: Comparison) -> tuple[float, fl
     return sum(wanted.values()), right, sum(max(size - wanted[kind], 0.0) for kind, size in told.items())
 
 
-def run(seed: int, kinds: Sequence[Kind]) -> tuple[list[Planted], Comparison]:
+def run(seed: int, kinds: Sequence[Kind], hours: float = 6.0) -> tuple[list[Planted], Comparison]:
     """A company with these faults, of a size and shape that the seed draws."""
     draw = np.random.default_rng(seed)
     # One process at least is left to be scraped.
     least = 1 + max(list(kinds).count("replica_missing"), 1)
     company = Company(
         seed,
+        hours=hours,
         replicas=int(draw.integers(least, 4)),
         interval=float(draw.choice([15.0, 30.0])),
         hourly=draw.uniform(120, 400),
