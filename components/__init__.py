@@ -33,6 +33,7 @@ from components.panel import panel
 from components.scales import band_names, dpd_names
 from components.table import table
 from components.timeline import id_search, timeline
+from components.words import value_name
 
 __all__ = [
     "Card",
@@ -83,5 +84,6 @@ __all__ = [
     "stop_if_left",
     "table",
     "timeline",
+    "value_name",
     "when",
 ]

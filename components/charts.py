@@ -80,9 +80,10 @@ def _finish(
     chart: Any, data: pd.DataFrame, words: str, height: int, drill: Any = None, marks: pd.DataFrame | None = None
 ) -> Figure:
     locale = d3_locale()
-    finished = chart.properties(height=height, width="container").configure(
+    # The host adds room below a chart that names no padding of its own.
+    padding = {"left": 0, "top": 4, "right": 12, "bottom": 2}
+    finished = chart.properties(height=height, width="container", padding=padding).configure(
         locale=alt.Locale(number=locale["number"], time=locale["time"]),
-        padding={"left": 0, "top": 4, "right": 12, "bottom": 0},
     )
     return Figure(
         finished.configure_view(strokeWidth=0), data, words, drill=drill, marks=marks if drill is not None else None
@@ -100,8 +101,8 @@ def _is_empty(data: pd.DataFrame, *columns: str) -> bool:
 
 def _legend(names: Sequence[str] = ()) -> alt.Legend:
     """A legend on top; in two rows where one would not fit on a phone."""
-    width = sum(7 * len(name) + 26 for name in names)
-    rows = 1 if width <= 300 else 2 if width <= 640 else 3
+    width = sum(7.4 * len(name) + 26 for name in names)
+    rows = 1 if width <= 270 else 2 if width <= 520 else 3
     return alt.Legend(
         orient="top",
         title=None,
@@ -113,8 +114,8 @@ def _legend(names: Sequence[str] = ()) -> alt.Legend:
     )
 
 
-def _domain(names: Sequence[str]) -> alt.Scale:
-    return alt.Scale(domain=list(names), range=colours_of(names))
+def _domain(series: Sequence[str], names: Names = None) -> alt.Scale:
+    return alt.Scale(domain=list(series), range=colours_of(series, names))
 
 
 def _alt_text(title: str, unit: str, values: pd.Series[Any], over: str = "") -> str:
@@ -413,7 +414,7 @@ def line(
     height_of = alt.Y("_y:Q", axis=how.axis(), scale=alt.Scale(zero=begins, nice=True))
     many = color is not None
     domain = series if many else ([this, compared] if beside is not None else [this])
-    hues = colours_of(series) if many else ([accent(), pale()] if beside is not None else [accent()])
+    hues = colours_of(series, names) if many else ([accent(), pale()] if beside is not None else [accent()])
     colour = alt.Color(
         "_series:N",
         scale=alt.Scale(domain=domain, range=hues),
@@ -606,7 +607,7 @@ def area(
         frame["_y"] = (frame["_y"] / whole.where(whole != 0)).fillna(0.0)
     frame["_top"] = frame.groupby("_start")["_y"].cumsum()
     position = time_axis(frame["_start"], grain)
-    colour = alt.Color("_series:N", scale=_domain(series), legend=_legend(series))
+    colour = alt.Color("_series:N", scale=_domain(series, names), legend=_legend(series))
     base = alt.Chart(frame[["_x", "_y", "_series", "_place"]])
     scale = alt.Scale(domain=[0, 1]) if normalize else alt.Scale(zero=True)
     layers: list[Any] = [
@@ -726,7 +727,7 @@ def bars_over_time(
         frame["_past"] = [how.words(past.get(start)) for start in marks["_start"]]
     pick = _pick(drill)
     domain = series if color else ([this, compared] if others is not None else [this])
-    hues = colours_of(series) if color else ([accent(), ink()] if others is not None else [accent()])
+    hues = colours_of(series, names) if color else ([accent(), ink()] if others is not None else [accent()])
     colour = alt.Color(
         "_series:N",
         scale=alt.Scale(domain=domain, range=hues),
@@ -873,7 +874,7 @@ def bar(
         .encode(
             x=across,
             y=alt.Y("_y:Q", axis=how.axis(), stack="zero" if stacked else None),
-            color=alt.Color("_series:N", scale=_domain(series), legend=_legend(series) if stacked else None)
+            color=alt.Color("_series:N", scale=_domain(series, names), legend=_legend(series) if stacked else None)
             if color
             else alt.value(accent()),
             tooltip=tooltip,
@@ -1067,7 +1068,7 @@ def points(
     )
     offset = {"xOffset": alt.XOffset("_series:N", sort=series)} if beside else {}
     colour = (
-        alt.Color("_series:N", scale=_domain(series), legend=_legend(series) if beside else None)
+        alt.Color("_series:N", scale=_domain(series, names), legend=_legend(series) if beside else None)
         if color
         else alt.value(accent())
     )
@@ -1303,7 +1304,7 @@ def histogram(
             x=position,
             x2="_until:Q",
             y=alt.Y("_y:Q", axis=how.axis(), stack="zero"),
-            color=alt.Color("_series:N", scale=_domain(series), legend=_legend(series))
+            color=alt.Color("_series:N", scale=_domain(series, names), legend=_legend(series))
             if color
             else alt.value(accent()),
             order=alt.Order("_place:Q"),
@@ -1357,7 +1358,9 @@ def step(
     position = alt.X("_x:Q", axis=across.along(word), scale=alt.Scale(nice=False, zero=True))
     share = how.unit.lower() in {"share", "%"}
     scale = alt.Scale(domain=[0, 1]) if share else alt.Scale(zero=True)
-    colour = alt.Color("_series:N", scale=_domain(series), legend=_legend(series)) if color else alt.value(accent())
+    colour = (
+        alt.Color("_series:N", scale=_domain(series, names), legend=_legend(series)) if color else alt.value(accent())
+    )
     layers: list[Any] = []
     if low and high:
         frame["_low"], frame["_high"] = (
@@ -1376,7 +1379,8 @@ def step(
     layers.append(
         base.mark_line(interpolate="step-after", strokeWidth=2.2).encode(x=position, y=height_of, color=colour)
     )
-    dots = base.mark_point(filled=True, size=60, **_cursor(drill)).encode(
+    # Many points are a string of beads: then they are small.
+    dots = base.mark_point(filled=True, size=60 if len(frame) <= 24 else 16, **_cursor(drill)).encode(
         x=position, y=height_of, color=colour, tooltip=tooltip
     )
     # Unseen, for the tooltip; seen where a click picks.

@@ -19,6 +19,7 @@ import streamlit as st
 
 from components.frame import sentence_of, unstamped
 from components.i18n import _, clock, day_name, is_unknown, ngettext, number
+from components.words import value_name
 
 PAGE_ROWS = 50
 ROW_HEIGHT = 35
@@ -213,7 +214,8 @@ def _named(name: str, value: Any, dated: bool) -> str:
         return standing.get(value) or _("{days} days late").format(days=_LATE.get(value, value))
     if name == "first_installment":
         return _("first installments") if value else _("later installments")
-    return _(str(value))
+    told = _(str(value))
+    return told if told != str(value) else str(value_name(value))
 
 
 def label_of(drill: Drill, params: Mapping[str, Any], known: RowList) -> str:
@@ -404,7 +406,10 @@ def _sort_choice(known: RowList, drill: Drill, key: str) -> tuple[str, bool]:
 
 
 def _table(source: RowSource, frame: pd.DataFrame, known: RowList, key: str, label: str) -> None:
-    shown = unstamped(frame)
+    first, *others = frame.columns
+    # The id that leads on stands beside the row's own, in sight without scrolling.
+    others.sort(key=lambda name: name != "credit_id")
+    shown = unstamped(frame)[[first, *others]]
     config: dict[str, Any] = {}
     for name in shown.columns:
         kind, unit, words = known.columns.get(name, ("text", "", ""))
@@ -412,9 +417,13 @@ def _table(source: RowSource, frame: pd.DataFrame, known: RowList, key: str, lab
         if kind == "numeric":
             # Arrow's decimals are shown to the digit, whatever the format says.
             shown[name] = shown[name].astype("float64")
+        elif kind == "text" and not name.endswith("_id"):
+            shown[name] = [value_name(value) if isinstance(value, str) else "" for value in shown[name]]
         config[name] = id_column(name, shown[name].tolist(), f"{key}:open:{name}", column_words(name)) or config[name]
     height = ROW_HEIGHT * (min(len(shown), TABLE_ROWS) + 1) + 3
-    st.dataframe(shown, hide_index=True, height=height, column_config=config, key=f"{key}:table", alt=label)
+    st.dataframe(
+        shown, hide_index=True, height=height, column_config=config, placeholder="", key=f"{key}:table", alt=label
+    )
 
 
 def id_column(name: str, ids: Sequence[Any], key: str, heading: str) -> Any:

@@ -84,6 +84,11 @@ def ngettext(one: str, many: str, n: int) -> str:
     return _translations(language()).ngettext(one, many, n)
 
 
+def pgettext(context: str, text: str) -> str:
+    """The text as it is said in a context: one word of English may need two of Spanish."""
+    return _translations(language()).pgettext(context, text)
+
+
 def language_switch() -> None:
     """The switch between the languages; the choice stands in the URL, so a link keeps it."""
     url = Url()
@@ -132,8 +137,9 @@ def short_money(value: Any) -> str:
     if is_unknown(value):
         return UNKNOWN
     amount = float(value)
-    for size, sign in ((1e9, " mM" if language() == "es" else " B"), (1e6, " M"), (1e3, " k")):
-        if abs(amount) >= size:
+    for size, sign in ((1e9, " B"), (1e6, " M"), (1e3, " k")):
+        # In Mexico 'billón' is a million million: a thousand million is told in millions.
+        if abs(amount) >= size and not (size == 1e9 and language() == "es"):
             decimals = 1 if abs(amount) < 100 * size else 0
             return f"{'-' if amount < 0 else ''}${number(abs(amount) / size, decimals)}{sign}"
     return f"{'-' if amount < 0 else ''}${number(abs(amount))}"

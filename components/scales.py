@@ -17,6 +17,7 @@ import pandas as pd
 
 from components.frame import is_dark
 from components.i18n import UNKNOWN, _, d3_locale, duration, is_unknown, language
+from components.words import value_names
 
 ACCENT, ACCENT_ON_DARK = "#0b7a75", "#3fb8ae"
 GREY = "#8a929c"
@@ -51,6 +52,8 @@ COLOURS = {
     "succeeded": "#1b8a6b",
     "failed": "#c8553d",
     "refunded": "#8e6bb0",
+    "good": "#1b8a6b",
+    "bad": "#c8553d",
     "success": "#1b8a6b",
     "error": "#c8553d",
     "timeout": "#e0a030",
@@ -114,8 +117,8 @@ def band_names() -> dict[Any, str]:
 
 
 def named(values: Iterable[Any], names: Mapping[Any, str] | None = None) -> list[str]:
-    """Each value under the name that a viewer reads; what is nothing as '(none)'."""
-    known = names or {}
+    """Each value under the name that a viewer reads, the chart's own or the house's; what is nothing as '(none)'."""
+    known = {**value_names(), **(names or {})}
     return [
         known[value] if value in known else (_("(none)") if is_unknown(value) or value == "" else str(value))
         for value in values
@@ -132,11 +135,19 @@ def in_order(
     elif names:
         wanted = list(names.values())
     else:
-        wanted = sorted((name for name in found if _key(name) in _ORDER), key=lambda name: _ORDER[_key(name)])
+        raw = _raw_of(names)
+        places = {name: _ORDER.get(_key(str(raw.get(name, name)))) for name in found}
+        wanted = sorted((name for name in found if places[name] is not None), key=lambda name: places[name] or 0)
     wanted = [name for name in wanted if name in found]
     nothing = _("(none)")
     rest = [name for name in found if name not in wanted and name != nothing]
     return [name for name in wanted if name != nothing] + rest + ([nothing] if nothing in found else [])
+
+
+def _raw_of(names: Mapping[Any, str] | None) -> dict[str, Any]:
+    """What the ledger calls that which a viewer reads."""
+    known = {**value_names(), **(names or {})}
+    return {shown: value for value, shown in known.items()}
 
 
 def _key(name: str) -> str:
@@ -166,16 +177,21 @@ def pale() -> str:
     return "#7d8590" if is_dark() else "#9aa2ac"
 
 
-def colours_of(names: Sequence[str]) -> list[str]:
-    """A colour for each name: the house's; grey for a stranger among them; told apart when none has a meaning."""
-    dark = is_dark()
-    known = {**COLOURS, **ON_DARK} if dark else COLOURS
-    # A name that is shown in the viewer's language keeps its colour.
+def colours_of(names: Sequence[str], words: Mapping[Any, str] | None = None) -> list[str]:
+    """A colour for each name: the house's; grey for a stranger among them; told apart when few have a meaning.
+
+    `words` are the chart's own names of values: a meaning keeps its colour under whatever name it is shown.
+    """
+    known = {**COLOURS, **ON_DARK} if is_dark() else COLOURS
+    # A name that a query's own function has put in the viewer's language keeps its colour, too.
     known = {**{_(name): colour for name, colour in known.items()}, **known}
+    raw = _raw_of(words)
     nothing = {_("(none)"), _("No score"), _("Not late")}
-    if any(_key(name) in known for name in names):
-        return [known.get(_key(name), GREY) for name in names]
-    others = iter((_OTHERS_ON_DARK if dark else _OTHERS) * (len(names) // len(_OTHERS) + 1))
+    found = [known.get(_key(str(raw.get(name, name))), known.get(_key(name))) for name in names]
+    if 2 * sum(colour is not None for colour in found) >= len(found) and any(found):
+        return [colour or GREY for colour in found]
+    # One name that has a meaning by chance, such as a time-out among codes, does not make strangers of all others.
+    others = iter((_OTHERS_ON_DARK if is_dark() else _OTHERS) * (len(names) // len(_OTHERS) + 1))
     return [GREY if name in nothing else next(others) for name in names]
 
 
@@ -247,12 +263,11 @@ def measure(unit: str, values: Iterable[Any] = ()) -> Measure:
     """How to draw a unit; durations in the unit of time that fits their greatest value."""
     kind = unit.lower()
     if kind == "mxn":
-        billion = "mM" if language() == "es" else "B"
-        return Measure(
-            unit,
-            word="MXN",
-            expression=f"replace(replace(format(datum.value, '$,.3~s'), /([kMG])$/, ' $1'), 'G', '{billion}')",
-        )
+        short = "replace(replace(format(datum.value, '$,.3~s'), /([kMG])$/, ' $1'), 'G', 'B')"
+        if language() == "es":
+            # A thousand million has no letter of its own that everyone reads.
+            short = f"abs(datum.value) >= 1e9 ? format(datum.value / 1e6, '$,.0f') + ' M' : {short}"
+        return Measure(unit, word="MXN", expression=short)
     if kind == "count":
         return Measure(unit, format=",.2~s" if _greatest(values) >= 1e5 else ",.0f")
     if kind in {"share", "%"}:

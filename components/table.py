@@ -13,6 +13,7 @@ from pandas.api import types
 from components.drill import column_words, id_column
 from components.frame import Figure, answer_of
 from components.i18n import _
+from components.words import value_name
 
 _FORMATS = {
     "count": "%,d",
@@ -51,13 +52,18 @@ def table(frame: pd.DataFrame, columns: Mapping[str, Any] | None = None, *, titl
 
 
 def as_drawn(frame: pd.DataFrame) -> pd.DataFrame:
-    """Decimals as floats: the grid shows Arrow's decimals to the digit, whatever their format says."""
+    """As the grid shows it: statuses and codes by their names, nothing where there is no text, Decimals as floats.
+
+    The grid shows Arrow's decimals to the digit, whatever their format says.
+    """
     drawn = frame.copy(deep=False)
     for name in drawn.columns:
-        if drawn[name].dtype == object:
-            first = drawn[name].dropna().head(1)
-            if len(first) and isinstance(first.iloc[0], Decimal):
+        if drawn[name].dtype == object or types.is_string_dtype(drawn[name].dtype):
+            first = next(iter(drawn[name].dropna()), None)
+            if isinstance(first, Decimal):
                 drawn[name] = drawn[name].astype("float64")
+            elif isinstance(first, str) and not name.endswith("_id"):
+                drawn[name] = [value_name(value) if isinstance(value, str) else "" for value in drawn[name]]
     return drawn
 
 

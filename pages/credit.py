@@ -24,6 +24,7 @@ from components import (
     quantity,
     sentence_of,
     timeline,
+    value_name,
 )
 from queries.stories import KINDS, story
 
@@ -81,6 +82,11 @@ def word(key: Any) -> str:
 def status_of(credit: Any) -> str:
     """A credit's status: one that is paid is paid up, while an installment that is paid was paid in time."""
     return word({"paid": "paid_up"}.get(credit, credit))
+
+
+def detail_of(told: Any) -> str:
+    """The names and numbers of a moment, its codes in the viewer's language."""
+    return "" if pd.isna(told) else " · ".join(str(value_name(part)) for part in str(told).split(" · "))
 
 
 def asked(name: str, **params: Any) -> pd.DataFrame:
@@ -265,6 +271,7 @@ def credit_timeline() -> Figure:
     told = shown.assign(
         what=shown["what"].map(word),
         amount=[money(value) if not pd.isna(value) else "" for value in shown["amount"]],
+        detail=shown["detail"].map(detail_of),
     )
     return timeline(told, lanes=LANES, title=_("Timeline"), now=now)
 
@@ -362,6 +369,7 @@ def credit_story() -> Figure:
         what=past["what"].map(word),
         amount=["" if pd.isna(amount) else money(amount) for amount in past["amount"]],
         lasted=lasted,
+        detail=past["detail"].map(detail_of),
     )
     shown = shown[["at", "kind", "what", "amount", "lasted", "detail", "request_id"]].reset_index(drop=True)
     shown.attrs = dict(frame.attrs)

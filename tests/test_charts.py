@@ -19,6 +19,7 @@ from streamlit.testing.v1 import AppTest
 from components import charts, i18n, scales
 from components.frame import Figure, to_png
 from components.table import as_drawn, table
+from components.words import value_name, value_names
 
 TODAY = date(2026, 11, 25)
 ZONE = "America/Mexico_City"
@@ -321,3 +322,36 @@ def test_a_number_card_says_whether_the_target_is_met_and_an_unknown_is_a_dash()
     assert "check" in app.caption[0].value
     assert app.metric[0].delta == ""
     assert card(value=None, unit="count", other=3).metric[0].value == "–"
+
+
+# --- what the ledger calls a thing ------------------------------------------------------------------------------------
+
+
+def test_what_the_ledger_calls_a_thing_is_shown_in_the_viewers_language(monkeypatch):
+    shown = {}
+    for code in ("en", "es"):
+        monkeypatch.setattr(i18n, "_default", code)
+        shown[code] = value_names()
+    same = {value for value, name in shown["es"].items() if name == shown["en"][value]}
+    # Names of companies are the same in both; and an error is an error.
+    assert same == {"oxxo", "spei", "geotab", "conekta", "metamap", "neon", "error"}
+    assert value_name("barter") == "barter"
+    assert value_name(None) is None
+
+
+@pytest.mark.parametrize("code", ["en", "es"])
+def test_a_meaning_keeps_its_colour_under_every_name(monkeypatch, code):
+    monkeypatch.setattr(i18n, "_default", code)
+    for value, name in value_names().items():
+        if value in scales.COLOURS:
+            assert scales.colours_of([name]) == [scales.COLOURS[value]]
+    own = {"approved": "Aprobadas", "rejected": "Rechazadas"}
+    assert scales.colours_of(list(own.values()), own) == [scales.COLOURS[value] for value in own]
+
+
+def test_a_table_shows_statuses_by_name_and_nothing_for_no_text(monkeypatch):
+    monkeypatch.setattr(i18n, "_default", "es")
+    frame = pd.DataFrame({"status": ["active", None, "barter"], "payment_id": ["card", "b", "c"]})
+    drawn = as_drawn(frame)
+    assert drawn["status"].tolist() == ["Activo", "", "barter"]
+    assert drawn["payment_id"].tolist() == ["card", "b", "c"]

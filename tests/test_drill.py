@@ -494,7 +494,7 @@ def test_a_click_opens_its_rows_and_from_a_row_the_credit(filled, tmp_path):
         # Cells are drawn on a canvas: somewhere on the first row stands the credit, the only one that leads further.
         page.wait_for_timeout(300)
         box = opened.locator('[data-testid="stDataFrame"] canvas').first.bounding_box()
-        for right in range(190, int(box["width"]), 25):
+        for right in range(90, int(box["width"]), 25):
             page.mouse.click(box["x"] + right, box["y"] + 52)
             page.wait_for_timeout(150)
             if "id=" in page.url:
