@@ -168,7 +168,15 @@ def fill_menu(popover: Any, title: str, figure: Figure, *, key: str, definition:
             st.write(definition)
         data, query, about = st.tabs([_("Data"), _("Query"), _("Definition")])
         with data:
-            st.dataframe(unstamped(figure.data), hide_index=True, height=240, width=560, alt=title)
+            st.dataframe(
+                unstamped(figure.data),
+                hide_index=True,
+                height=240,
+                width=560,
+                column_config=_days_as_days(figure.data),
+                placeholder="",
+                alt=title,
+            )
             name = re.sub(r"[^\w-]+", "_", title.lower()).strip("_")
             with st.container(horizontal=True):
                 frame = figure.data
@@ -203,6 +211,16 @@ def fill_menu(popover: Any, title: str, figure: Figure, *, key: str, definition:
                     width=560,
                     alt=_("Columns and units"),
                 )
+
+
+def _days_as_days(frame: pd.DataFrame) -> dict[Any, Any]:
+    """Columns of days without the midnight that the grid would write behind each."""
+    return {
+        name: st.column_config.DateColumn(format="YYYY-MM-DD")
+        for name in frame.columns
+        if types.is_datetime64_dtype(frame[name].dtype)
+        and (frame[name].dropna().dt.normalize() == frame[name].dropna()).all()
+    }
 
 
 def _download(label: str, make: Callable[[], bytes], name: str, mime: str, key: str) -> None:

@@ -85,14 +85,11 @@ def _placed(
 
     @st.fragment(parallel=True, run_every=refresh_seconds())
     def body() -> None:
-        with st.container(border=True, height="stretch", gap="xsmall", key=f"kpi-{key}"):
+        with st.container(gap="xsmall"):
             head = st.container(
                 horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", gap=None, wrap=False
             )
-            if page:
-                head.page_link(page, label=label, width="stretch")
-            else:
-                head.markdown(f"**{label}**", width="stretch")
+            head.markdown(f"**{label}**", width="stretch")
             popover = menu(head, key=f"kpi:{key}")
 
             def draw() -> str:
@@ -103,13 +100,31 @@ def _placed(
                 fill_menu(popover, label, figure, key=f"kpi:{key}", definition=card.definition)
                 answer = card.data.attrs.get("answer")
                 words, urgent = age_line(answer) if answer is not None else ("", False)
-                # One element for all lines: a card is drawn by five messages, not by eight.
-                st.caption(f"{facts}  \n:orange[{words}]" if urgent else f"{facts}  \n:small[{words}]")
+                said = f":orange[{words}]" if urgent else f":small[{words}]"
+                if not page:
+                    # One element for all lines: a card is drawn by five messages, not by eight.
+                    st.caption(f"{facts}  \n{said}")
+                else:
+                    # A link's own text is cut on a phone: the title wraps above, and an arrow leads on.
+                    st.caption(facts)
+                    with st.container(
+                        horizontal=True,
+                        vertical_alignment="center",
+                        horizontal_alignment="distribute",
+                        gap=None,
+                        wrap=False,
+                    ):
+                        st.caption(said, width="content")
+                        st.page_link(
+                            page, label=":material/arrow_forward:", width="content", help=_("Open the page behind it")
+                        )
                 return "stale" if answer is not None and answer.stale else "ok"
 
             guarded(draw, key=f"kpi:{key}")
 
-    body()
+    # The frame stands outside what is drawn anew: so neighbours are equally tall.
+    with st.container(border=True, height="stretch", key=f"kpi-{key}"):
+        body()
 
 
 def _draw(label: str, card: Card) -> str:
@@ -211,9 +226,9 @@ def _facts(card: Card) -> list[str]:
         second = _("Normal {normal} ({low}–{high})").format(normal=normal, low=low, high=high)
     if card.metric_value is not None and card.metric_gap is not None:
         about = round(card.metric_value) if card.unit == "count" else card.metric_value
+        gap = _rounded(card.metric_gap, 4)
         third = _("Metrics ≈ {value} ({gap})").format(
-            value=quantity(about, card.unit, short=True),
-            gap=f"{'+' if card.metric_gap >= 0 else ''}{percent(card.metric_gap)}",
+            value=quantity(about, card.unit, short=True), gap=f"{'+' if gap > 0 else ''}{percent(gap)}"
         )
     return [first, second, third]
 

@@ -24,6 +24,10 @@ from components.frame import Figure, age_line, answer_of, fill_menu, guarded, me
 from components.i18n import _
 from components.table import as_drawn
 
+# Nothing needs no more room than its sentence.
+EMPTY_HEIGHT = 160
+ROW_HEIGHT = 35
+
 
 def panel(
     title: str, *, height: int = 280, help: str | None = None, refresh: float | None = None, key: str | None = None
@@ -38,7 +42,7 @@ def panel(
 
         @st.fragment(parallel=True, run_every=refresh or refresh_seconds())
         def body() -> None:
-            with st.container(border=True, height="stretch", key=f"panel-{name}"):
+            with st.container(gap="xsmall"):
                 head = st.container(
                     horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", wrap=False
                 )
@@ -69,7 +73,9 @@ def panel(
                     with st.container(key=f"rows-{name}"):
                         guarded(rows, key=f"{name}:rows")
 
-        body()
+        # The frame stands outside what is drawn anew: so neighbours are equally tall, and it never blinks.
+        with st.container(border=True, height="stretch", key=f"panel-{name}"):
+            body()
 
     return place
 
@@ -89,7 +95,9 @@ def _picture(figure: Figure | None, title: str, height: int, name: str) -> tuple
     if figure.chart is not None:
         return "ok", _chart(figure, title, name)
     if figure.data.empty:
-        with st.container(height=height, border=False, vertical_alignment="center", horizontal_alignment="center"):
+        with st.container(
+            height=min(height, EMPTY_HEIGHT), border=False, vertical_alignment="center", horizontal_alignment="center"
+        ):
             st.caption(_("No data for this choice"), width="content")
         return "empty", None
     return "ok", _table(figure, title, height, name)
@@ -108,8 +116,16 @@ def _chart(figure: Figure, title: str, name: str) -> pd.Series[Any] | None:
 
 
 def _table(figure: Figure, title: str, height: int, name: str) -> pd.Series[Any] | None:
-    options: dict[str, Any] = {"hide_index": True, "height": height, "column_config": figure.columns, "alt": title}
+    options: dict[str, Any] = {
+        "hide_index": True,
+        "height": height,
+        "column_config": figure.columns,
+        "placeholder": "",
+        "alt": title,
+    }
     data = as_drawn(unstamped(figure.data))
+    # A short list ends with its last row: empty rows below it would look like missing ones.
+    options["height"] = min(height, ROW_HEIGHT * (len(data) + 1) + 3)
     if not drillable(figure.drill):
         st.dataframe(data, key=f"{name}:table", **options)
         return None

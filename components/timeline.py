@@ -65,7 +65,7 @@ def timeline(
     room = max((last - first) * 0.015, pd.Timedelta(minutes=1))
     x = alt.X(
         "_at:T",
-        axis=alt.Axis(title=None, grid=True, tickCount=7, labelOverlap=True, format=_ticks(last - first)),
+        axis=alt.Axis(title=None, grid=True, tickCount=5, labelOverlap=True, format=_ticks(last - first)),
         scale=alt.Scale(domain=[stamp(first - room), stamp(last + room)], nice=False),
     )
     y = alt.Y(
@@ -117,6 +117,9 @@ def _ticks(length: pd.Timedelta) -> str:
     """How the axis names its ticks; d3's own choice writes hours as AM and PM."""
     if length <= pd.Timedelta(days=2):
         return "%H:%M"
+    if length <= pd.Timedelta(days=6):
+        # Several ticks a day: the day alone would stand twice.
+        return "%e %b %H:%M"
     return "%e %b" if length <= pd.Timedelta(days=120) else "%b %Y"
 
 
