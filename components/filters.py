@@ -147,12 +147,12 @@ class Filters(Mapping[str, Any]):
     def caption(self) -> str:
         """The period and the one that it is compared with, in words."""
         words = period_name(self.first, self.last)
-        if self.other is None:
-            return words
-        near = self.other.first.year == self.other.last.year == self.last.year
-        return _("{period}, compared with {other}").format(
-            period=words, other=period_name(self.other.first, self.other.last, year=not near)
-        )
+        if self.other is not None:
+            near = self.other.first.year == self.other.last.year == self.last.year
+            words = _("{period}, compared with {other}").format(
+                period=words, other=period_name(self.other.first, self.other.last, year=not near)
+            )
+        return f"{words} · {_('today is not over')}" if self.unfinished else words
 
     def shift(self, frame: pd.DataFrame, column: str = "day") -> pd.DataFrame:
         """A frame of the compared period with its days moved onto this one: the n-th day onto the n-th.

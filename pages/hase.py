@@ -105,7 +105,7 @@ zone = queries.timezone()
 now = datetime.now(zone)
 today = queries.business_day(zone)
 
-st.title("HASE", anchor=False)
+st.title(_("HASE scores"), anchor=False)
 below_title = st.empty()
 filters = filter_bar(
     today,

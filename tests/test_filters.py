@@ -190,7 +190,7 @@ def test_a_bare_link_shows_the_last_30_days_against_those_before_and_stays_bare(
     filters = seen(app)
     assert (filters.first, filters.last) == (date(2026, 10, 27), TODAY)
     assert (filters.compare, filters.tiers, filters.segment, filters.events) == ("previous", (), (), True)
-    assert app.caption[0].value == "27 Oct – 25 Nov 2026, compared with 27 Sep – 26 Oct"
+    assert app.caption[0].value == "27 Oct – 25 Nov 2026, compared with 27 Sep – 26 Oct · today is not over"
     assert not url(app)
 
 
