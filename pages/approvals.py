@@ -33,6 +33,7 @@ from components import (
     pareto,
     percent,
     points,
+    quantity,
 )
 from queries import approvals
 
@@ -162,6 +163,7 @@ def movement(said: approvals.Verdict, leaders: list[str]) -> str:
     interval = _("95 % interval {low} to {high}").format(
         low=signed(said.change_low * 100), high=signed(said.change_high * 100)
     )
+    interval = interval[0].upper() + interval[1:]
     if not said.changed:
         sentence = _("{change} against {before} in the compared period: no more than chance makes.")
         told = sentence.format(change=change, before=percent(said.before))
@@ -256,6 +258,22 @@ def principal_approved() -> Number:
     )
 
 
+def granted() -> Number:
+    """How much of what was asked for the approvals of the period granted."""
+    now, then = asked("by_tier"), compared("by_tier")
+    asked_for, before = sum(now["requested"]), 0 if then is None else sum(then["requested"])
+    return Number(
+        float(sum(now["principal"]) / asked_for) if asked_for else None,
+        "share",
+        now,
+        other=float(sum(then["principal"]) / before) if then is not None and before else None,
+        definition=_(
+            "Of the applications approved in the period: the principal of their credits of what they asked for."
+        ),
+        note=_("of {amount} asked for").format(amount=quantity(asked_for, "mxn", short=True)),
+    )
+
+
 def pending() -> Number:
     """Applications that wait for a decision at the end of the period."""
     now, then = asked("pending"), compared("pending")
@@ -296,13 +314,14 @@ threshold = float(kpi.target or 0)
 target = (threshold, _("Threshold {value}").format(value=percent(threshold, 0)))
 
 st.title(_("Approvals"), anchor=False)
+below_title = st.empty()
 filters = filter_bar(
     today,
     earliest=today - timedelta(days=3 * 365),
     tiers=tiers_known(),
     segment=("band", _("HASE bands"), approvals.BANDS),
 )
-st.caption(f"{filters.caption()} · {_('today is not over')}" if filters.unfinished else filters.caption())
+below_title.caption(filters.caption())
 
 grains = {"auto": _("Auto"), "day": _("Day"), "week": _("Week"), "month": _("Month")}
 
@@ -324,12 +343,13 @@ def are_approvals_fine() -> Figure:
     return Figure(None, now, drawn=True)
 
 
-with kpi_row(5):
+with kpi_row(3):
     number_card(_("Applications"), applications_submitted, key="applications-submitted")
-    number_card(_("Approved"), rate_decided, key="approval-rate-decided")
-    number_card(_("Principal"), principal_approved, key="principal-approved")
+    number_card(_("Approval rate"), rate_decided, key="approval-rate-decided")
+    number_card(_("Principal approved"), principal_approved, key="principal-approved")
+    number_card(_("Granted of requested"), granted, key="granted-of-requested")
     number_card(_("Pending"), pending, key="applications-pending")
-    number_card(_("Decision in"), median_time, key="median-time-to-decision")
+    number_card(_("Time to decision"), median_time, key="median-time-to-decision")
 
 chosen = choice_filter(_("By"), tuple(grains), grains, key="by")
 grain = approvals.grain_for(filters.first, filters.last) if chosen == "auto" else chosen

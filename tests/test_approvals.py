@@ -836,17 +836,17 @@ def test_a_click_on_a_bar_opens_its_decisions_and_a_row_its_credit(filled, modul
         rows.wait_for(timeout=20_000)
         window.wait_for_text("30 rows: Decisions")
         assert "rows have changed since" not in rows.inner_text()
-        # Cells are drawn on a canvas: from the right of the first row, the credit is the first that leads further.
+        # Cells are drawn on a canvas: behind the application stands the credit, the first that leads further.
         cells = rows.locator('[data-testid="stDataFrame"] canvas').first
         cells.scroll_into_view_if_needed()
         size = cells.bounding_box()
         assert size is not None
-        for left in range(40, int(size["width"]), 40):
-            window.page.mouse.move(size["x"] + size["width"] - left, size["y"] + 52)
+        for left in range(120, int(size["width"]), 20):
+            window.page.mouse.move(size["x"] + left, size["y"] + 52)
             window.page.wait_for_timeout(100)
             if cells.evaluate("canvas => canvas.style.cursor") == "pointer":
                 break
-        window.page.mouse.click(size["x"] + size["width"] - left, size["y"] + 52)
+        window.page.mouse.click(size["x"] + left, size["y"] + 52)
         window.page.wait_for_url("**/credit?id=k*", timeout=20_000)
         window.drawn()
         window.assert_clean()
