@@ -180,7 +180,7 @@ def part_of(part: Any, whole: Any, unit: str) -> str:
     return f"{quantity(part, unit, short=True)} / {quantity(whole, unit, short=True)}"
 
 
-with kpi_row(6):
+with kpi_row(3):
     number_card(
         _("Late installments"),
         lambda: late_number(

@@ -121,7 +121,8 @@ def collection_shares(collection: pd.DataFrame, today: date) -> pd.DataFrame:
     """`late_payments/collection` by horizon: period, horizon, due, collected, share, installments, first_due, last_due.
 
     `horizon` is `now`, `30` or `7` (days after due). `last_due` is the last due day that is old enough for the horizon,
-    and `installments` how many fell due up to it; share is NaN when none did.
+    and `installments` how many fell due up to it; share is NaN when none did. A period that has no day old enough for a
+    horizon has no row of it.
     """
     parts = []
     for horizon, days in (("now", None), ("30", 30), ("7", 7)):
@@ -134,6 +135,8 @@ def collection_shares(collection: pd.DataFrame, today: date) -> pd.DataFrame:
         )
         if days is not None:
             part["last_due"] = part["last_due"].clip(upper=pd.Timestamp(today) - pd.Timedelta(days=days + 1))
+            # What is wholly too young for the horizon has no days, so no point.
+            part = part[part["last_due"] >= part["first_due"]]
         parts.append(part)
     shares = pd.concat(parts, ignore_index=True)
     shares["share"] = _share(shares["collected"], shares["due"])
