@@ -33,13 +33,12 @@ with kpis:
 
 with named:
     every = queries.load_queries()
-    sources = {"ledger": "SQL", "metrics": "PromQL"}
     st.dataframe(
         pd.DataFrame(
             [
                 (
                     query.name,
-                    sources[query.source],
+                    "PromQL" if query.source == "metrics" else "SQL",
                     _(query.title),
                     _(query.description),
                     ", ".join(param.name for param in query.params),

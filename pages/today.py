@@ -29,6 +29,7 @@ from components import (
     panel,
     percent,
     quantity,
+    value_name,
     when,
 )
 from queries import Movement, Reading
@@ -119,7 +120,7 @@ def sentence(moved: Movement) -> str:
     )
     return f"{text} " + _("Most of it from {dimension} {segment} ({change}): {value}, normally {normal}.").format(
         dimension=DIMENSIONS.get(moved.dimension, moved.dimension),
-        segment=f"**{moved.segment}**",
+        segment=f"**{value_name(moved.segment)}**",
         change=change,
         value=_plain(moved.segment_value, unit),
         normal=_plain(moved.segment_normal, unit),
@@ -159,7 +160,9 @@ def movements(found: list[Movement]) -> pd.DataFrame:
 
 
 def _plain(value: float, unit: str) -> str:
-    return number(value, 1) if unit == "count" and not float(value).is_integer() else quantity(value, unit)
+    # A mean of days is no whole number; among hundreds its fraction says nothing.
+    broken = unit == "count" and value < 100 and not float(value).is_integer()
+    return number(value, 1) if broken else quantity(value, unit)
 
 
 def _integration(row: object) -> str:
@@ -174,13 +177,16 @@ def _integration(row: object) -> str:
         mark, state = ":orange[:material/warning:]", _("degraded")
     else:
         mark, state = ":green[:material/check_circle:]", _("well")
-    p95 = duration(float(row.p95_ms) / 1000) if calls else "–"  # type: ignore[attr-defined]
-    hour = _("{failed} of {calls} failed in the last hour, p95 {p95}").format(failed=failed, calls=calls, p95=p95)
+    hour = _("No call in the last hour")
+    if calls:
+        p95 = duration(float(row.p95_ms) / 1000)  # type: ignore[attr-defined]
+        hour = _("{failed} of {calls} failed in the last hour, p95 {p95}").format(failed=failed, calls=calls, p95=p95)
     whole = _("day {share}").format(share=percent(day_failed / day_calls if day_calls else math.nan))
     last = row.last_failure  # type: ignore[attr-defined]
-    lines = [hour, whole] + ([] if pd.isna(last) else [f"{_('last error')} `{row.last_error_code}` {when(last)}"])  # type: ignore[attr-defined]
+    code = value_name(row.last_error_code)  # type: ignore[attr-defined]
+    lines = [hour, whole] + ([] if pd.isna(last) else [f"{_('last error')}: {code}, {when(last)}"])
     small = "  \n".join(f":small[{line}]" for line in lines)
-    return f"{mark} **{row.integration}** {state}  \n{small}"  # type: ignore[attr-defined]
+    return f"{mark} **{value_name(row.integration)}** {state}  \n{small}"  # type: ignore[attr-defined]
 
 
 zone = queries.timezone()
@@ -240,7 +246,12 @@ with moved:
         ),
     )
     def what_moved() -> Figure:
-        found = queries.what_moved(day)
+        # What moved by less than its number shows has not moved for a reader.
+        found = [
+            one
+            for one in queries.what_moved(day)
+            if quantity(one.reading.value, one.reading.kpi.unit) != quantity(one.reading.normal, one.reading.kpi.unit)
+        ]
         if not found:
             st.markdown(f":green[:material/check_circle:] {_('Every KPI is within its normal band.')}")
         for one in found:
