@@ -206,7 +206,7 @@ def month_facts(month: disbursements.Month) -> None:
     def short(value: Any) -> str:
         return quantity(round(value) if measure == "credits" and not pd.isna(value) else value, unit, short=True)
 
-    with st.grid(3, min_column_width=150):
+    with st.grid(3, min_column_width=220):
         moved = change(month.to_date, month.before_to_date)
         st.metric(
             _("Whole month") if month.over else _("Month to date"),
