@@ -10,7 +10,7 @@ import queries
 from app.runbooks import Live, Runbook, runbooks
 from components import Figure, _, bar, language, line, ngettext, panel, table
 
-HOURS = 24
+HOURS = 6
 DIMENSIONS = {"tier": _("tier"), "reason": _("reason"), "method": _("method"), "bucket": _("days late")}
 DIMENSIONS |= {"failure": _("failure"), "integration": _("integration")}
 OWNERS = {"engineer": _("engineers"), "analyst": _("analysts"), "executive": _("executives")}
@@ -53,10 +53,25 @@ def over_time(live: Live) -> Figure:
     kpi = dict(live.params).get("kpi")
     unit = value.unit or (queries.catalogue()[kpi].unit if kpi else "count")
     color = parts[0] if parts and parts[0] in frame else None
-    if frame.empty and "alert" in dict(live.params):
-        st.caption(f":material/check_circle: {_('Not active in the last {n} hours.').format(n=HOURS)}")
-        return Figure(None, frame, drawn=True)
-    return line(frame, x="time", y="value", unit=unit, title=title_of(live), color=color, height=220)
+    return line(frame, x="time", y="value", unit=unit, title=title_of(live), color=color, zero=True, height=220)
+
+
+def alert_state(alert: str) -> Figure:
+    """Whether the alert is active at this moment, and when it was."""
+    # The points of a period stand minutes apart: the present is asked for by itself.
+    current = queries.metrics("watch/alert_now", {"alert": alert})
+    states = set(current["alertstate"]) if "alertstate" in current else set()
+    if "firing" in states:
+        st.markdown(f":red[:material/notifications_active: **{_('Firing now')}**]")
+    elif "pending" in states:
+        st.markdown(f":orange[:material/hourglass_top: **{_('Pending: it holds, but not yet for long enough')}**]")
+    else:
+        st.markdown(f":green[:material/check_circle:] {_('Not active now')}")
+    past = over_time(Live("metrics", "watch/alert", (("alert", alert),)))
+    if past.data.empty:
+        st.caption(_("Not active in the {n} hours before.").format(n=HOURS))
+        return Figure(None, current, drawn=True)
+    return past
 
 
 def by_segment(live: Live) -> Figure:
@@ -115,9 +130,13 @@ def show(one: Runbook) -> None:
         with st.expander(_("The rule"), icon=":material/code:"):
             st.code(one.rule.expression, language="promql")
             st.caption(_("Fires when this holds for {wait}.").format(wait=one.rule.wait))
-    alert = Live("metrics", "watch/alert", (("alert", one.alert),))
     with st.grid(2, min_column_width=360):
-        for place, live in enumerate((*one.panels, alert)):
+
+        @panel(_("When the alert was active"), height=120, key=f"runbook-{one.alert}-alert")
+        def when_active() -> Figure:
+            return alert_state(one.alert)
+
+        for place, live in enumerate(one.panels):
             live_panel(live, f"runbook-{one.alert}-{place}")
     st.caption(_("The panels show the last {n} hours, or today.").format(n=HOURS))
     st.markdown(one.text)

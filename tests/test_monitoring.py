@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -1031,6 +1032,28 @@ def test_a_runbook_is_read_in_the_viewers_language_without_any_source(no_source:
     assert "enable the circuit breaker" in english
     assert "MIRADOR_PROMETHEUS_URL" in english
     assert "There is no runbook for" in words(page("en", alert="Nonsense"))
+
+
+def test_a_runbook_says_that_its_alert_fires_at_this_moment(prometheus_server: Callable[..., str]) -> None:
+    """The points of six hours stand minutes apart: an alert that began a minute ago lies on none of them."""
+    rule = {"alert": "BackendDown", "expr": "vector(1)", "labels": {"severity": "critical"}}
+    config = {"global": {"evaluation_interval": "1s"}, "rule_files": ["rules.yml"]}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rules.yml"
+        path.write_text(yaml.safe_dump({"groups": [{"name": "x", "rules": [rule]}]}))
+        config["rule_files"] = [str(path)]
+        url = prometheus_server(config=yaml.safe_dump(config))
+        until = time.monotonic() + 10
+        while not ask((url, time.time()), 'ALERTS{alertstate="firing"}')["data"]["result"]:
+            assert time.monotonic() < until
+            time.sleep(0.2)
+    queries.connect(queries.Sources(prometheus=queries.Prometheus(url=url)))
+    try:
+        assert "Firing now" in words(page("en", alert="BackendDown"))
+        assert "Not active now" in words(page("en", alert="HighLatency"))
+    finally:
+        queries.disconnect()
+        components.set_default_language(None)
 
 
 @pytest.mark.parametrize("language", ["es", "en"])
