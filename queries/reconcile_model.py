@@ -508,9 +508,11 @@ class _Work:
             if len(pairs) < 3:
                 continue
             # A fall is an event at the ledger's time, the rise the same event at that of the scrapes.
-            first, last = min(fall.a for fall, _ in pairs), max(fall.b for fall, _ in pairs)
+            while_off = densest([s for s in steps if s.size < 0], {id(fall) for fall, _ in pairs})
+            spans = {while_off, (min(fall.a for fall, _ in pairs), max(fall.b for fall, _ in pairs))}
             for exact in np.arange(lag - self.interval, lag + self.interval + 1, self.interval / 2):
-                attempt(float(exact), first, last)
+                for first, last in spans:
+                    attempt(float(exact), first, last)
         if before - best[0] < max(0.1 * before, MOST_BY_CHANCE):
             return events, steps, None
         for pace in (120.0, 30.0, 10.0):
@@ -1210,6 +1212,20 @@ def paired(steps: Sequence[_Step], lag: float, within: float) -> list[tuple[_Ste
                 pairs.append((fall, rise))
                 break
     return pairs
+
+
+def densest(falls: Sequence[_Step], paired_ones: set[int]) -> tuple[float, float]:
+    """The time in which falls that have their rise outweigh those that have none the most (Kadane's algorithm)."""
+    ordered = sorted(falls, key=lambda s: s.b)
+    best, span = 0.0, (0.0, 0.0)
+    score, since = 0.0, 0
+    for index, fall in enumerate(ordered):
+        if score <= 0:
+            score, since = 0.0, index
+        score += abs(fall.size) * (1.0 if id(fall) in paired_ones else -1.5)
+        if score > best:
+            best, span = score, (ordered[since].a, fall.b)
+    return span
 
 
 def thinned(falls: Sequence[_Step], events: _Events) -> bool:
