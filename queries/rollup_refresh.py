@@ -392,6 +392,19 @@ class Difference:
     first: dict[str, Any]
 
 
+class _Told:
+    """What has been told of a queue; two connections can work on it."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._progress, self._total, self._done = progress, total, 0
+        self._lock = threading.Lock()
+
+    def more(self, done: int, words: str) -> None:
+        with self._lock:
+            self._done += done
+            self._progress(self._done, max(self._total, self._done), words)
+
+
 class _Writer:
     """One connection that may write the schema `rollup`, and the steps of a refresh on it."""
 
@@ -530,21 +543,29 @@ class _Writer:
 
     def work(self, report: Report, progress: Progress) -> None:
         """Work the queue off, the credits first: they can add days to it."""
-        counted = dict(self.run("select name, count(*) from rollup.work group by 1").fetchall())
-        total = sum(counted.values())
-        done = 0
+        told = self.told(progress)
+        self.work_credits(report, told)
+        self.work_days(report, told)
+
+    def told(self, progress: Progress) -> _Told:
+        """How much is in the queue."""
+        return _Told(progress, self.value("select count(*) from rollup.work"))
+
+    def work_credits(self, report: Report, told: _Told) -> None:
+        """Work off what is rolled up by credit."""
         while credits := self._next(_BOOK, CREDITS_A_STEP):
             self._work_credits(credits)
             report.credits += len(credits)
-            done += len(credits)
-            progress(done, total, "credits")
+            told.more(len(credits), "credits")
         self._built(BY_CREDIT)
+
+    def work_days(self, report: Report, told: _Told) -> None:
+        """Work off what is rolled up by day."""
         for name in _DAILY:
             while days := self._next(name, DAYS_A_STEP):
                 self._work_days(name, days)
                 report.days += len(days)
-                done += len(days)
-                progress(done, max(total, done), definitions()[name].title)
+                told.more(len(days), definitions()[name].title)
             self._built((name,))
 
     def _next(self, name: str, most: int) -> list[str]:
@@ -590,7 +611,8 @@ class _Writer:
             self.run(_READ_ROWS % spelled, credits=credits)
             for statement in _COMPARE:
                 self.run(statement % spelled, credits=credits)
-            self.run("analyze rollup.fresh")
+            # Not its arrays: their statistics take longer than they save.
+            self.run("analyze rollup.fresh (credit_id, side, present, alike, from_day, from_due)")
             as_of = dict(
                 self.run("select name, as_of from rollup.state where name = any(:names)", names=list(BY_CREDIT))
             )
@@ -866,24 +888,67 @@ def _silent(_done: int, _total: int, _words: str) -> None:
 
 
 @contextlib.contextmanager
-def _writing(url: str, zone: ZoneInfo, wait: float, stop: threading.Event | None) -> Iterator[_Writer]:
+def _opened(url: str, zone: ZoneInfo, stop: threading.Event | None) -> Iterator[_Writer]:
+    """A connection that is cut off when it is time to stop."""
     writer = _Writer(url, zone, stop)
     ended = threading.Event()
     if stop is not None:
         threading.Thread(target=_cancel, args=(writer.connection, stop, ended), daemon=True).start()
     try:
-        writer.lock(wait)
-        writer.prepare()
         yield writer
     except psycopg.Error as error:
         _raise(error)
     finally:
         ended.set()
         with contextlib.suppress(psycopg.Error):
-            # The end of the connection would do it, too, but later than this returns.
-            writer.connection.execute(_UNLOCK)
-        with contextlib.suppress(psycopg.Error):
             writer.connection.close()
+
+
+@contextlib.contextmanager
+def _writing(url: str, zone: ZoneInfo, wait: float, stop: threading.Event | None) -> Iterator[_Writer]:
+    """The one connection that may refresh."""
+    with _opened(url, zone, stop) as writer:
+        try:
+            writer.lock(wait)
+            writer.prepare()
+            yield writer
+        finally:
+            with contextlib.suppress(psycopg.Error):
+                # The end of the connection would do it, too, but later than this returns.
+                writer.connection.execute(_UNLOCK)
+
+
+def _build(writer: _Writer, url: str, report: Report, progress: Progress, stop: threading.Event | None) -> None:
+    """Work a long queue off on two connections: what goes by credit takes about as long as all that goes by day.
+
+    They share no table but the queue and the state, of which each has its own rows. As nothing was rolled up before,
+    credits add no days to the queue.
+    """
+    told = writer.told(progress)
+    halt = threading.Event()
+    failed: list[SourceError] = []
+
+    def days() -> None:
+        try:
+            with _opened(url, writer.zone, halt) as other:
+                other.work_days(report, told)
+        except SourceError as error:
+            failed.append(error)
+
+    beside = threading.Thread(target=days, name="rollups by day", daemon=True)
+    beside.start()
+    try:
+        writer.work_credits(report, told)
+        while beside.is_alive():
+            beside.join(0.2)
+            if stop is not None and stop.is_set():
+                halt.set()
+    except BaseException:
+        halt.set()
+        beside.join(10)
+        raise
+    if failed:
+        raise failed[0]
 
 
 def _cancel(connection: psycopg.Connection[Any], stop: threading.Event, ended: threading.Event) -> None:
@@ -917,6 +982,8 @@ def refresh(
     with _writing(url, ZoneInfo(timezone), wait, stop) as writer:
         report.built = writer.reset(full)
         writer.find(overlap)
+        if BY_CREDIT[0] in report.built:
+            _build(writer, url, report, progress, stop)
         writer.work(report, progress)
         for name in report.built:
             # Plans of the first pages must not wait for the server to notice that the table is full.
