@@ -921,10 +921,13 @@ def _renamed(samples: pd.DataFrame, contract: Contract) -> pd.DataFrame:
     frame = samples.copy(deep=False)
     for label, column in contract.labels.items():
         values = frame[label] if label in frame else pd.Series([""] * len(frame), index=frame.index, dtype="str")
-        if label == "le":
-            values = values.map(lambda le: "+Inf" if le in {"+Inf", "Inf"} else f"{float(le):g}")
+        # By the few different values, not by the many samples.
+        codes, found = pd.factorize(values.fillna(""))
+        words = [
+            ("+Inf" if word in {"+Inf", "Inf"} else f"{float(word):g}") if label == "le" else word for word in found
+        ]
         known = contract.values.get(label, {})
-        frame[f":{column}"] = values.fillna("").map(lambda value, known=known: known.get(value, value))
+        frame[f":{column}"] = np.array([known.get(word, word) for word in words], dtype=object)[codes]
     return frame
 
 
@@ -978,32 +981,42 @@ def _targets(
     names = [name for name in TARGET_LABELS if name in samples]
     ups = [name for name in names if name in up]
     number = {values: index for index, values in enumerate(labels)}
-    own = {f":{column}" for column in contract.columns}
-    series_labels = [c for c in samples.columns if c not in {"time", "value", *own, *names}]
+    own = [f":{column}" for column in contract.columns]
+    identity = [c for c in samples.columns if c not in {"time", "value", *contract.labels}]
     whole = (float(samples["time"].min()), float(samples["time"].max()))
+    # All samples in the order of their series and time, and where each series begins.
+    code = (
+        samples.groupby(identity, dropna=False, sort=False).ngroup().to_numpy() if identity else np.zeros(len(samples))
+    )
+    order = np.lexsort((samples["time"].to_numpy("float64"), code))
+    stamps, values = samples["time"].to_numpy("float64")[order], samples["value"].to_numpy("float64")[order]
+    edges = [0, *(np.flatnonzero(np.diff(code[order])) + 1).tolist(), len(order)]
+    firsts = samples.iloc[order[edges[:-1]]]
+    targets: dict[tuple[str, ...], list[tuple[int, Array, Array]]] = defaultdict(list)
+    for (a, b), target, label in zip(
+        itertools.pairwise(edges),
+        _tuples(firsts, names),
+        _tuples(firsts, own),
+        strict=True,
+    ):
+        targets[target].append((number[label], stamps[a:b], values[a:b]))
+    answered = up[up["value"] == 1] if ups and len(up) else up[:0]
+    who = np.array([hash(key) for key in _tuples(answered, ups)], dtype=np.int64)
+    moments = answered["time"].to_numpy("float64") if len(answered) else np.empty(0)
     found = []
-    groups: Iterable[tuple[Any, pd.DataFrame]] = samples.groupby(names, dropna=False) if names else [((), samples)]
-    for key, mine in groups:
-        name = {n: str(v) for n, v in zip(names, key, strict=True) if isinstance(v, str)}
-        scraped = np.empty(0)
-        if ups and len(up):
-            match = np.ones(len(up), dtype=bool)
-            for n in ups:
-                match &= (up[n].fillna("") == name.get(n, "")).to_numpy()
-            answered = up[match & (up["value"] == 1).to_numpy()]
-            scraped = np.sort(answered["time"].to_numpy("float64"))
-        times = np.unique(np.concatenate([mine["time"].to_numpy("float64"), scraped]))
-        by_series = mine.groupby([*series_labels, *own], dropna=False) if series_labels or own else [((), mine)]
-        series: list[tuple[int, Array, Array]] = []
-        for _, one in by_series:
-            stamps = one["time"].to_numpy("float64")
-            order = np.argsort(stamps, kind="stable")
-            values = one["value"].to_numpy("float64")[order]
-            first = one.iloc[0]
-            label = number[tuple(first[f":{column}"] for column in contract.columns)]
-            series.append((label, stamps[order], values))
+    for key, series in sorted(targets.items()):
+        name = {n: v for n, v in zip(names, key, strict=True) if v}
+        scraped = np.sort(moments[who == hash(tuple(name.get(n, "") for n in ups))]) if len(who) else np.empty(0)
+        times = np.unique(np.concatenate([*(one[1] for one in series), scraped]))
         found.append(_target(name, times, scraped, series, contract, labels, interval, whole, events))
     return found
+
+
+def _tuples(frame: pd.DataFrame, columns: Sequence[str]) -> list[tuple[str, ...]]:
+    """The values of these columns, row by row; what is missing is ''."""
+    if not columns:
+        return [()] * len(frame)
+    return list(zip(*(frame[column].fillna("").tolist() for column in columns), strict=True))
 
 
 def _target(

@@ -51,6 +51,18 @@ class Target:
     times: Array
 
 
+def _frame(series: list[dict[str, Any]]) -> pd.DataFrame:
+    """Series as one frame, a row a sample."""
+    lengths = [len(one["time"]) for one in series]
+    columns: dict[str, Any] = {"job": "conductores-backend"}
+    for name in series[0]:
+        if name in {"time", "value"}:
+            columns[name] = np.concatenate([one[name] for one in series])
+        else:
+            columns[name] = np.repeat(np.array([one[name] for one in series], dtype=object), lengths)
+    return pd.DataFrame(columns)
+
+
 class Company:
     """One run: `hours` of payments on `replicas` processes, scraped every `interval` seconds."""
 
@@ -282,39 +294,30 @@ class Company:
 
     def samples(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Prometheus's answer: the counters as scraped, and `up`."""
-        parts, ups = [], []
+        parts: list[dict[str, Any]] = []
+        ups: list[dict[str, Any]] = []
         for target in self.targets:
             for a, b in self.outages:
                 target.times = target.times[(target.times <= a) | (target.times > b)]
+            times = target.times
             mine = self.replica == target.replica
             boots = np.array(sorted(self.boots[target.replica]))
-            ups.append(pd.DataFrame({"time": target.times, "instance": target.instance, "value": 1.0}))
+            ups.append({"time": times, "instance": target.instance, "value": np.ones(len(times))})
+            since = np.searchsorted(boots, times, "right")
             for label, (status, method) in enumerate(LABELS):
                 here = mine & (self.metric_label == label) & (self.times_counted > 0)
                 order = np.argsort(self.counted[here], kind="stable")
                 when, total = self.counted[here][order], np.cumsum(self.times_counted[here][order])
                 total = np.concatenate([[0.0], total])
-
-                def by(moment: Array, when: Array = when, total: Array = total) -> Array:
-                    return total[np.searchsorted(when, moment, "right")]
-
-                since = np.searchsorted(boots, target.times, "right")
-                values = self.base[target.replica, label] + by(target.times)
+                by_now = total[np.searchsorted(when, times, "right")]
+                values = self.base[target.replica, label] + by_now
                 if len(boots):
-                    values = np.where(since > 0, by(target.times) - by(boots[np.maximum(since - 1, 0)]), values)
+                    by_boot = total[np.searchsorted(when, boots, "right")][np.maximum(since - 1, 0)]
+                    values = np.where(since > 0, by_now - by_boot, values)
                 parts.append(
-                    pd.DataFrame(
-                        {
-                            "time": target.times,
-                            "instance": target.instance,
-                            "status": status,
-                            "method": method,
-                            "value": values,
-                        }
-                    )
+                    {"time": times, "instance": target.instance, "status": status, "method": method, "value": values}
                 )
-        samples, up = pd.concat(parts, ignore_index=True), pd.concat(ups, ignore_index=True)
-        return samples.assign(job="conductores-backend"), up.assign(job="conductores-backend")
+        return _frame(parts), _frame(ups)
 
     def openmetrics(self) -> str:
         """The samples as text for promtool."""
