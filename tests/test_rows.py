@@ -643,6 +643,21 @@ def test_a_page_in_its_own_order_reads_by_index(large, name, filtered):
         assert "Seq Scan on" not in plan, plan
 
 
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"as_of": DAY_OF_MARK, "bucket": 4},
+        {"as_of": DAY_OF_MARK, "buckets": [4, 5, 6], "tier": "AAA"},
+        {"as_of": DAY_OF_MARK, "as_of_before": DAY_OF_MARK - timedelta(days=30), "bucket": 0, "bucket_before": 3},
+    ],
+)
+def test_credits_of_a_late_bucket_are_found_by_what_was_late(large, params):
+    plan = plan_of(large, queries.answer_of(rows("rows/credits", params)).text)
+    assert "using installments_unpaid" in plan, plan
+    assert "using installments_due_date" in plan, plan
+    assert "Seq Scan on installments" not in plan, plan
+
+
 def test_a_stream_holds_one_chunk_and_ends_in_its_time(large):
     parts = stream_rows("rows/payments", {}, chunk=1000)
     first = next(parts)
