@@ -50,6 +50,7 @@ from app.board import Board, as_json, read_numbers, today, warm
 from app.download import rows_download
 from app.hooks import hook_routes
 from app.settings import Settings, SettingsError, connect, settings
+from app.slos import SloBoard
 from app.state import migrate_soon
 
 PROBE_SECONDS = 1.0
@@ -63,6 +64,7 @@ except SettingsError as error:
     sys.exit(str(error))
 
 board = Board()
+slo_board = SloBoard()
 _api_limiter = anyio.CapacityLimiter(4)
 
 
@@ -294,8 +296,10 @@ async def lifespan(_app: st.App) -> AsyncIterator[dict[str, Any]]:
     components.set_default_language(_settings.language)
     # Without a token a login keeps the numbers in; see the module.
     board.open = _settings.api_token is not None or not login_required()
-    with suppress(ValueError):
-        telemetry.registry.register(board)
+    slo_board.open = board.open
+    for collector in (board, slo_board):
+        with suppress(ValueError):
+            telemetry.registry.register(collector)
     _end_promptly()
     exposed = _settings.address not in {"127.0.0.1", "::1", "localhost"}
     if exposed and not login_required():

@@ -71,6 +71,10 @@ def _parser() -> argparse.ArgumentParser:
     rollup.add_argument("--full", action="store_true", help="build all of them anew")
     rollup.add_argument("--check", action="store_true", help="compare each table with the rows and list differences")
     rollup.set_defaults(run=_rollup)
+    slo = commands.add_parser("slo", help="make the rules of the objectives in monitoring/slos.yaml")
+    slo.add_argument("what", choices=("generate",))
+    slo.add_argument("--check", action="store_true", help="write nothing; fail when the rules are not up to date")
+    slo.set_defaults(run=_slo)
     doctor = commands.add_parser("doctor", help="check every source and say what is missing")
     doctor.set_defaults(run=_doctor)
     return parser
@@ -355,6 +359,22 @@ def _progress() -> Iterator[Callable[[int, int, str], None]]:
             progress.update(task, completed=done, total=total, description=words.capitalize())
 
         yield tell
+
+
+# --- slo --------------------------------------------------------------------------------------------------------------
+
+
+def _slo(options: argparse.Namespace, _settings: Settings) -> int:
+    from app.slos import RULES, generate
+
+    try:
+        stale = generate(check=options.check)
+    except ValueError as error:
+        return _failed(str(error), 2)
+    if stale is not None:
+        return _failed(stale, 1)
+    print(f"{RULES.name} is up to date." if options.check else f"Wrote monitoring/rules/{RULES.name}.", file=sys.stderr)
+    return 0
 
 
 # --- doctor -----------------------------------------------------------------------------------------------------------

@@ -117,6 +117,22 @@ class MetricsClient:
         self.run(Query("ping", "metrics", "", "", "vector(1)", kind="instant"), {})
         return time.monotonic() - start
 
+    def retention(self) -> str | None:
+        """How long the server keeps its samples, in its own words (`15d or 512MB`); None when it does not say."""
+        try:
+            answer = self._session.get(
+                f"{self._client.url}/api/v1/status/runtimeinfo",
+                auth=self._client.auth,
+                timeout=min(self.query_timeout, 3.0),
+                verify=self._session.verify,
+            )
+            told = answer.json()["data"].get("storageRetention") if answer.ok else None
+        except (requests.JSONDecodeError, KeyError, TypeError, AttributeError):
+            return None
+        except requests.RequestException:
+            raise SourceError("Prometheus cannot be reached.", kind="down", source="metrics") from None
+        return str(told) if told else None
+
     def _run_instant(self, query: Query, params: dict[str, Any]) -> tuple[pd.DataFrame, str]:
         text = fill_in(query, params, window=max(300, window_for(0, self.scrape_interval)))
         moment = params.get("time")
