@@ -228,6 +228,9 @@ def event_names() -> dict[str, str]:
         "alert": _("Alert"),
         "cutoff": _("Change of cut-off"),
         "model": _("HASE model"),
+        "counter_reset": _("Restart"),
+        "scrape_gap": _("Scrape gap"),
+        "finding": _("Finding"),
         "other": _("Event"),
     }
 
@@ -1015,7 +1018,9 @@ def funnel(
     for inside, options in sides:
         part = frame[frame["_inside"] == inside]
         if not part.empty:
-            texts = alt.Chart(part).mark_text(fontSize=12, fontWeight=600, **options)
+            # On a phone half a bar is narrower than the writing.
+            size = alt.ExprRef("width < 240 ? 9 : 12")
+            texts = alt.Chart(part).mark_text(fontSize=size, fontWeight=600, **options)
             layers.append(texts.encode(y=down, x=along, text="_label:N", tooltip=tooltip))
     words = _alt_text(title, unit, data[y], f"{order[-1]} {frame['_of_first'].iloc[-1]}")
     tall = height or max((54 if note else 44) * len(frame), 120)
@@ -1184,9 +1189,11 @@ def heatmap(
         else alt.Legend(
             orient="top",
             title=how.word or None,
-            gradientLength=140,
+            gradientLength=180,
             gradientThickness=8,
             tickCount=3,
+            labelOverlap="greedy",
+            labelSeparation=2,
             **_legend_format(how),
         ),
     )

@@ -46,7 +46,8 @@ def panel(
                 head = st.container(
                     horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", wrap=False
                 )
-                head.markdown(f"**{title}**", help=help, width="content")
+                # It takes what the menu leaves: a long title wraps and does not push the menu off a phone.
+                head.markdown(f"**{title}**", help=help, width="stretch")
                 popover = menu(head, key=name)
 
                 opened: list[tuple[Figure, pd.Series[Any]]] = []
@@ -103,13 +104,25 @@ def _picture(figure: Figure | None, title: str, height: int, name: str) -> tuple
     return "ok", _table(figure, title, height, name)
 
 
+class _AsBuilt:
+    """A chart whose specification is not checked against the schema for each viewer: tests do that once."""
+
+    def __init__(self, chart: Any) -> None:
+        self._chart = chart
+
+    def to_dict(self) -> dict[str, Any]:
+        made: dict[str, Any] = self._chart.to_dict(validate=False)
+        return made
+
+
 def _chart(figure: Figure, title: str, name: str) -> pd.Series[Any] | None:
     alt = figure.alt or title
+    chart: Any = _AsBuilt(figure.chart)
     if not drillable(figure.drill):
-        st.altair_chart(figure.chart, key=f"{name}:chart", alt=alt)
+        st.altair_chart(chart, key=f"{name}:chart", alt=alt)
         return None
     state = st.altair_chart(
-        figure.chart, key=_pickable(f"{name}:chart", name), alt=alt, on_select="rerun", selection_mode="pick"
+        chart, key=_pickable(f"{name}:chart", name), alt=alt, on_select="rerun", selection_mode="pick"
     )
     marks = figure.data if figure.marks is None else figure.marks
     return picked_mark(state["selection"].get("pick"), marks)

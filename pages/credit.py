@@ -301,7 +301,7 @@ with plan_column:
             columns={
                 "sequence": st.column_config.NumberColumn(_("No."), width=45),
                 "due_date": st.column_config.DateColumn(_("Due"), format="YYYY-MM-DD", width=90),
-                "state": st.column_config.TextColumn(_("Stands"), width=125),
+                "state": st.column_config.TextColumn(_("Stands"), width=140),
                 "days_late": st.column_config.NumberColumn(_("Days late"), width=85),
                 "amount_due": st.column_config.NumberColumn(_("Scheduled"), format="dollar", width=90),
                 "amount_paid": st.column_config.NumberColumn(_("Paid"), format="dollar", width=90),
@@ -379,7 +379,7 @@ def credit_story() -> Figure:
         _("All that happened"),
         columns={
             "at": st.column_config.DatetimeColumn(_("When"), format="YYYY-MM-DD HH:mm:ss", width=150),
-            "kind": st.column_config.TextColumn(_("Kind"), width=130),
+            "kind": st.column_config.TextColumn(_("Kind"), width=145),
             "what": st.column_config.TextColumn(_("What"), width=140),
             "amount": st.column_config.TextColumn(_("Amount"), width=100, alignment="right"),
             "lasted": st.column_config.TextColumn(_("Lasted"), width=70),

@@ -80,7 +80,7 @@ def test_the_first_page_draws_every_panel_without_a_complaint(dashboard, window)
     assert window.page.locator('[data-testid="stMetric"]').count() == KPIS
     assert window.page.locator('[data-testid="stVegaLiteChart"] canvas, [data-testid="stVegaLiteChart"] svg').count()
     words = window.text()
-    for expected in ("Hoy", "Solicitudes", "Tasa de aprobación", "Qué se movió", "conekta", "hace"):
+    for expected in ("Hoy", "Solicitudes", "Tasa de aprobación", "Qué se movió", "Conekta", "hace"):
         assert expected in words
     window.assert_clean()
 
