@@ -226,7 +226,7 @@ def applications_submitted() -> Number:
         other=None if then is None else then["n"].sum(),
         better="up",
         definition=_("Applications submitted in the period."),
-        note=_("{n} a day").format(n=number(now["n"].sum() / filters.days, 1)),
+        note=_("{n} a day").format(n=number(now["n"].sum() / filters.days, 1)) if filters.days > 1 else "",
     )
 
 

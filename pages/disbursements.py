@@ -101,7 +101,7 @@ def credits_disbursed() -> Number:
         other=None if then is None else disbursements.totals(then).credits,
         better="up",
         definition=_("Credits whose money was sent in the period."),
-        note=_("{n} a day").format(n=number(credits / filters.days, 1)),
+        note=_("{n} a day").format(n=number(credits / filters.days, 1)) if filters.days > 1 else "",
     )
 
 
