@@ -179,6 +179,67 @@ def test_a_restart_that_loses_nothing_is_no_finding():
     assert found.targets["restarts"].tolist() == [1, 0]
 
 
+def counted(name: str, events: pd.DataFrame, series: list[tuple[dict, list[float]]], begin: float):
+    """A contract compared over an hour of 15 s scrapes of known values; a series ends where its values do."""
+    parts = [
+        pd.DataFrame({"time": begin + 15 * np.arange(241)[-len(values) :], "value": values, "job": "b", **labels})
+        for labels, values in series
+    ]
+    samples = pd.concat(parts, ignore_index=True)
+    none = samples[:0]
+    return compare(contracts()[name], events, samples, none, start=begin + 60, end=begin + 3600, interval=15)
+
+
+def happened(begin: float, seconds: list[float], **columns) -> pd.DataFrame:
+    moments = pd.to_datetime([begin + one for one in seconds], unit="s", utc=True)
+    return pd.DataFrame({"at": moments, "committed": pd.NaT, "n": 1, **columns})
+
+
+def test_a_label_that_first_appears_with_its_first_event_is_counted_from_zero():
+    begin = 1_750_000_000.0
+    events = happened(begin, [1000, 1001], sinosure_tier=["AAA", "B"])
+    found = counted(
+        "applications_approved",
+        events,
+        [
+            ({"instance": "b-1", "sinosure_tier": "AAA"}, [5.0] * 67 + [6.0] * 174),
+            ({"instance": "b-1", "sinosure_tier": "B"}, [1.0] * 174),
+        ],
+        begin,
+    )
+    assert (found.state, found.ledger, found.metric) == ("agrees", 2.0, 2.0)
+
+
+def test_a_credit_past_the_path_is_missing_in_number_and_to_the_centavo():
+    begin = 1_750_000_000.0
+    events = happened(begin, [600, 1800, 3000], amount=[Decimal("150000.10"), Decimal("99999.99"), Decimal("80000.00")])
+    amounts = [0.0] * 41 + [150000.10] * 160 + [230000.10] * 40
+    found = counted("credits_disbursed_mxn", events, [({"instance": "b-1"}, amounts)], begin)
+    assert found.state == "differs"
+    [one] = found.findings
+    assert one.kind == "row_without_metric"
+    assert one.amount == pytest.approx(-99999.99)
+    assert one.start.timestamp() <= begin + 1800 <= one.end.timestamp() + 15
+    assert one.end - one.start <= timedelta(seconds=30)
+
+
+def test_buckets_are_compared_band_by_band():
+    begin = 1_750_000_000.0
+    events = happened(begin, [600, 1800], le=["75", "80"])
+    # The second score was observed one bucket too low.
+    series = {
+        "50.0": [3.0] * 241,
+        "75.0": [4.0] * 41 + [5.0] * 80 + [6.0] * 120,
+        "80.0": [4.0] * 41 + [5.0] * 80 + [6.0] * 120,
+        "+Inf": [4.0] * 41 + [5.0] * 80 + [6.0] * 120,
+    }
+    found = counted("hase_distribution", events, [({"instance": "b", "le": le}, v) for le, v in series.items()], begin)
+    assert found.difference == 0
+    assert [(one.kind, one.labels, one.facts["to"]) for one in found.findings] == [
+        ("wrong_label", {"le": "80"}, {"le": "75"})
+    ]
+
+
 def test_a_gauge_is_judged_by_the_state_that_it_may_have_seen():
     contract = contracts()["active_credits"]
     begin = 1_750_000_000
