@@ -269,8 +269,9 @@ def show(slo: Slo) -> None:
             key="slo-burn",
             help=_(
                 "Burn: the share of bad events over the share allowed. Weighted: bad events against the usual traffic, "
-                "when the window had less. At least: lower bound of a one-sided 95 % interval. An alert needs all three "
-                "over its limit, {least} bad events or more, and a short window that does not say that it is over."
+                "when the window had less. At least: lower bound of a one-sided 95 % interval. An alert needs "
+                "all three over its limit, {least} bad events or more, and a short window that does not say that it is "
+                "over."
             ).format(least=slo.least_bad),
         )
         def burn() -> Figure:
@@ -479,8 +480,8 @@ def restated_panel(slo: Slo, window: budgets.Window) -> None:
                 said = ngettext(
                     "{n} event decided up to {moment} ({ago}) is told otherwise now: the budget left then was told as "
                     "{then} and is {now}.",
-                    "{n} events decided up to {moment} ({ago}) are told otherwise now: the budget left then was told as "
-                    "{then} and is {now}.",
+                    "{n} events decided up to {moment} ({ago}) are told otherwise now: the budget left then was told "
+                    "as {then} and is {now}.",
                     one.events,
                 ).format(
                     n=number(one.events),
