@@ -32,6 +32,8 @@ from queries.slo_file import BURNS, PERIOD_DAYS
 from queries.slos import Slo, Standing, slos
 
 SOON_HOURS = 12
+# Of a calendar month, so many first days hold too few events to be drawn.
+FEW_DAYS = 3
 WINDOWS = {"rolling": _("Last 30 days"), "month": _("Calendar month")}
 LENGTHS = (30, 90)
 OWNERS = {"engineer": _("engineers"), "analyst": _("analysts"), "executive": _("executives")}
@@ -180,13 +182,10 @@ def card(slo: Slo, window: budgets.Window) -> None:
         lines = [left_words(told), burn_words(told), forecast(told)]
         st.markdown("  \n".join(f":small[{line}]" for line in lines))
         quiet_warnings(told)
-        st.button(
-            _("What spent it"),
-            icon=":material/arrow_forward:",
-            type="tertiary",
-            key=f"open-{slo.name}",
-            on_click=lambda: st.query_params.update({"slo": slo.name}),
-        )
+        if st.button(_("What spent it"), icon=":material/arrow_forward:", type="tertiary", key=f"open-{slo.name}"):
+            st.query_params["slo"] = slo.name
+            # The whole page, not this card alone.
+            st.rerun()
         return Figure(None, stamped(told.days, told), drawn=True)
 
 
@@ -229,7 +228,7 @@ def show(slo: Slo) -> None:
         st.badge(_("for {who}").format(who=OWNERS[slo.owner]), color="gray")
     exact = slo.sli.sql is not None
 
-    where, burning = st.columns([2, 3])
+    where, burning = st.columns([1, 2])
     with where:
 
         @panel(
@@ -255,6 +254,12 @@ def show(slo: Slo) -> None:
                         budget=short_money(told.amount_budget),
                         all=short_money(told.amount),
                     )
+                )
+            tried = objectives.in_the_end(told)
+            if tried is not None and tried[0]:
+                share = percent(tried[1] / tried[0])
+                said.append(
+                    _("Paid in the end: {share} of {n} installments tried").format(share=share, n=number(tried[0]))
                 )
             said.append(forecast(told))
             st.markdown("  \n".join(said))
@@ -313,11 +318,19 @@ def show(slo: Slo) -> None:
             key="slo-left",
             help=_(
                 "The share of the budget left at the end of each day, of the window that ended with it. Below zero the "
-                "objective was missed. Days whose window the metrics do not hold whole are left out."
+                "objective was missed. Days whose window the metrics do not hold whole are left out, and of a calendar "
+                "month the first three, whose events are too few."
             ),
         )
         def over_time() -> Figure:
             frame = objectives.history(slo, today, window, int(length or 30))
+            if window == "month":
+                # One late credit on a Sunday the 1st would be the whole chart.
+                early = (frame["day"].dt.day <= FEW_DAYS) & (frame["day"] < pd.Timestamp(today))
+                frame["left"] = frame["left"].mask(early)
+            if len(frame) < int(length or 30):
+                said = _("The metrics hold a whole window for {n} of these days.").format(n=len(frame))
+                st.markdown(f":orange[:material/warning:] :small[{said}]")
             shown = queries.events(today - timedelta(days=int(length or 30) - 1), today)
             title = _("Budget left over time")
             return line(
@@ -407,7 +420,7 @@ def undecided_panel(slo: Slo) -> None:
 
     @panel(
         _("Undecided"),
-        height=260,
+        height=200,
         key="slo-undecided",
         help=_("Neither good nor bad yet: they count when they are decided. The next to breach stands first."),
     )
@@ -429,6 +442,8 @@ def undecided_panel(slo: Slo) -> None:
                 )
             told += f" · {breach}"
         st.markdown(told)
+        if frame.empty:
+            return Figure(None, frame, drawn=True)
         shown = frame.copy(deep=False)
         shown["left"] = [
             math.nan if pd.isna(end) else max((end - now).total_seconds(), 0.0) / 3600 for end in frame["breaches_at"]
@@ -487,8 +502,8 @@ def restated_panel(slo: Slo, window: budgets.Window) -> None:
                     n=number(one.events),
                     moment=when(one.known_at),
                     ago=words,
-                    then=percent(one.then.left),
-                    now=percent(one.now.left),
+                    then=percent(one.then.left, 2),
+                    now=percent(one.now.left, 2),
                 )
                 st.markdown(f":orange[:material/history:] {said}")
         if not rows:

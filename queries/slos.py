@@ -35,6 +35,7 @@ __all__ = [
     "days",
     "history",
     "hours",
+    "in_the_end",
     "recent",
     "restated",
     "retention_gap",
@@ -304,6 +305,17 @@ def undecided(slo: Slo) -> pd.DataFrame:
             "Counters know no undecided events.", kind="not_configured", source="metrics", query=f"slos/{slo.name}"
         )
     return ledger(f"slos/{slo.sli.sql}/undecided")
+
+
+def in_the_end(told: Standing) -> tuple[int, int] | None:
+    """(installments tried, of them paid by now) in the window of an objective of attempts; None for the others.
+
+    Raises SourceError.
+    """
+    if told.slo.sli.sql != "payment_success":
+        return None
+    row = ledger("slos/payment_success/in_the_end", {"first": told.first, "last": told.last}).iloc[0]
+    return int(row["tried"]), int(row["paid"])
 
 
 @dataclass(frozen=True)

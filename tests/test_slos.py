@@ -360,6 +360,22 @@ def test_payments_count_attempts_by_method_and_code_and_leave_refunds_out(ledger
     assert row.to_dict() == {"good": 1, "bad": 1, "good_then": 2, "bad_then": 0, "restated": 2}
 
 
+def test_an_installment_that_fails_twice_and_is_then_paid_is_paid_in_the_end(
+    ledger: Any, module_ledger_url: LedgerUrl
+) -> None:
+    ledger([], [(NOW - HOUR, 1, status, "card", None, NOW) for status in ("failed", "failed", "succeeded", "failed")])
+    engine = create_engine(module_ledger_url.owner)
+    with engine.begin() as owner:
+        cursor = owner.connection.cursor()
+        cursor.execute("truncate bi.installments")
+        cursor.execute("insert into bi.installments values (1, 'C', 1, %s, 1, 1, %s, %s)", (TODAY, NOW, NOW))
+        cursor.execute("insert into bi.installments values (2, 'C', 2, %s, 1, 0, null, %s)", (TODAY, NOW))
+        cursor.execute("update bi.payments set installment_id = case when payment_id < 3 then 1 else 2 end")
+    engine.dispose()
+    row = queries.ledger("slos/payment_success/in_the_end", {"first": FIRST, "last": LAST}).iloc[0]
+    assert row.to_dict() == {"tried": 2, "paid": 1}
+
+
 def test_the_gauges_hold_each_window_and_are_left_out_without_a_ledger(ledger: Any) -> None:
     now = datetime.now(UTC)
     done = now - 2 * HOUR
@@ -665,6 +681,12 @@ def test_without_sources_each_objective_says_so_and_the_others_stay(module_ledge
     assert said.count("No Prometheus server is configured: set MIRADOR_PROMETHEUS_URL.") == 2
     assert "no data" in said or "Nothing was decided" in said
     assert not page(slo="availability").exception
+    away = Prometheus(url="http://127.0.0.1:9")
+    queries.connect(Sources(ledger_url="postgresql+psycopg://x@127.0.0.1:9/x", prometheus=away, connect_timeout=1))
+    for test in (page(), page(slo="payment_success"), page(slo="latency")):
+        assert not test.exception
+        assert "cannot be reached" in words(test)
+    queries.connect(Sources(ledger_url=module_ledger_url.reader))
     assert "There is no objective" in words(page(slo="nothing"))
 
 
