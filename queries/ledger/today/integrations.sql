@@ -22,23 +22,71 @@ with bounds as (
             (cast(:day as date) + 1)::timestamp at time zone :timezone
         ) as end_at
 ),
-recent as (
-    select k.*, bounds.start_at, bounds.end_at
+pieces as (
+    -- The week in quarters of an hour from the daily table, but for its first minutes, its last hour and the last two
+    -- hours before the present: these are read from the rows.
+    select
+        bounds.*,
+        end_at - interval '7 days' as week_at,
+        date_bin('15 minutes', end_at - interval '7 days' + interval '15 minutes', timestamptz '2000-01-01 00:00Z')
+            as rows_until,
+        date_bin(
+            '15 minutes',
+            least(end_at - interval '1 hour', coalesce(cast(:as_of as timestamptz), now()) - interval '2 hours'),
+            timestamptz '2000-01-01 00:00Z'
+        ) as rows_from
     from bounds
-    join bi.integration_calls k on k.called_at >= bounds.end_at - interval '7 days' and k.called_at < bounds.end_at
+),
+quarters as materialized (
+    select q.integration, q.quarter, q.status <> 'success' as failed, sum(q.n) as n
+    from pieces
+    join rollup.call_quarters q
+        on q.quarter >= (select rows_until from pieces) and q.quarter < (select rows_from from pieces)
+    group by 1, 2, 3
+),
+latest as (
+    -- The quarters in which the last call succeeded and failed: their rows tell the moment.
+    select integration, failed, max(quarter) as quarter from quarters group by 1, 2
+),
+recent as (
+    select k.integration, k.called_at, k.status, k.duration_ms, k.error_code
+    from pieces
+    join bi.integration_calls k on k.called_at >= pieces.rows_from and k.called_at < pieces.end_at
+    union all
+    select k.integration, k.called_at, k.status, k.duration_ms, k.error_code
+    from pieces
+    join bi.integration_calls k
+        on k.called_at >= pieces.week_at and k.called_at < least(pieces.rows_until, pieces.rows_from)
+    union all
+    select k.integration, k.called_at, k.status, k.duration_ms, k.error_code
+    from latest
+    join bi.integration_calls k
+        on k.called_at >= latest.quarter and k.called_at < latest.quarter + interval '15 minutes'
+        and k.integration = latest.integration and (k.status <> 'success') = latest.failed
+),
+earlier as (
+    -- Of the day, what is not among the last rows.
+    select quarters.integration, sum(quarters.n) as calls, sum(quarters.n) filter (where failed) as failed
+    from quarters, pieces
+    where quarters.quarter >= pieces.start_at
+    group by 1
 )
 select
-    integration,
+    recent.integration,
     count(*) filter (where called_at >= end_at - interval '1 hour') as calls_hour,
     count(*) filter (where called_at >= end_at - interval '1 hour' and status <> 'success') as failed_hour,
     percentile_cont(0.95) within group (order by duration_ms)
         filter (where called_at >= end_at - interval '1 hour') as p95_ms,
-    count(*) filter (where called_at >= start_at) as calls_day,
-    count(*) filter (where called_at >= start_at and status <> 'success') as failed_day,
+    count(*) filter (where called_at >= greatest(start_at, rows_from)) + coalesce(max(earlier.calls), 0)::bigint
+        as calls_day,
+    count(*) filter (where called_at >= greatest(start_at, rows_from) and status <> 'success')
+        + coalesce(max(earlier.failed), 0)::bigint as failed_day,
     max(called_at) filter (where status = 'success') as last_success,
     max(called_at) filter (where status <> 'success') as last_failure,
     (array_agg(coalesce(error_code, status) order by called_at desc) filter (where status <> 'success'))[1]
         as last_error_code
 from recent
-group by integration
-order by integration
+cross join pieces
+left join earlier on earlier.integration = recent.integration
+group by recent.integration
+order by recent.integration

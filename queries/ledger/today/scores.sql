@@ -49,10 +49,15 @@ scored as (
     join rollup.score_quarters q
         on q.quarter >= (select min(start_at) from cut) and q.quarter >= pieces.start_at and q.quarter < pieces.rows_from
     union all
-    select pieces.day, coalesce(a.sinosure_tier, ''), s.model_version, 1, s.score
+    select
+        pieces.day,
+        -- Of a few scores each: by index, where a join might read all applications.
+        coalesce((select a.sinosure_tier from bi.applications a where a.application_id = s.application_id), ''),
+        s.model_version,
+        1,
+        s.score
     from pieces
     join bi.hase_scores s on s.calculated_at >= pieces.rows_from and s.calculated_at < pieces.end_at
-    left join bi.applications a on a.application_id = s.application_id
 )
 select
     cut.day,
