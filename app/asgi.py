@@ -44,7 +44,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 import components
 import queries
-from app import rollups, telemetry
+from app import reconciliation, rollups, telemetry
 from app.auth import login_required
 from app.board import Board, as_json, read_numbers, today, warm
 from app.download import rows_download
@@ -296,7 +296,7 @@ async def lifespan(_app: st.App) -> AsyncIterator[dict[str, Any]]:
     components.set_default_language(_settings.language)
     # Without a token a login keeps the numbers in; see the module.
     board.open = _settings.api_token is not None or not login_required()
-    slo_board.open = board.open
+    slo_board.open = reconciliation.collector.open = board.open
     for collector in (board, slo_board):
         with suppress(ValueError):
             telemetry.registry.register(collector)
@@ -312,6 +312,7 @@ async def lifespan(_app: st.App) -> AsyncIterator[dict[str, Any]]:
         state = (_settings.state_url.get_secret_value(), telemetry.log, ended)
         threading.Thread(target=migrate_soon, args=state, name="mirador-migrate", daemon=True).start()
     rollups.start(_settings)
+    reconciliation.start(_settings)
     named = {"the ledger": _settings.ledger_url, "Prometheus": _settings.prometheus_url}
     telemetry.log.info("up, with %s", " and ".join(name for name, url in named.items() if url) or "no source")
     try:
@@ -319,6 +320,7 @@ async def lifespan(_app: st.App) -> AsyncIterator[dict[str, Any]]:
     finally:
         ended.set()
         rollups.stop()
+        reconciliation.stop()
         queries.disconnect()
         telemetry.log.info("ended")
 

@@ -1,4 +1,4 @@
-"""`python -m app serve | query | rollup | doctor`: the dashboard, its numbers and its sources, from a shell.
+"""`python -m app serve | query | rollup | reconcile | doctor`: dashboard, numbers and sources, from a shell.
 
 Data goes to stdout, sentences to stderr. Exit codes: 0 done, 1 a source failed or something needed is missing, 2 the
 command or the configuration is wrong.
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m app", description="Mirador from a shell.")
-    commands = parser.add_subparsers(required=True, metavar="serve | query | rollup | doctor")
+    commands = parser.add_subparsers(required=True, metavar="serve | query | rollup | reconcile | doctor")
     serve = commands.add_parser("serve", help="start the dashboard on your own systems (MIRADOR_* variables)")
     serve.set_defaults(run=_serve)
     query = commands.add_parser("query", help="print the answer of one named query")
@@ -71,6 +71,10 @@ def _parser() -> argparse.ArgumentParser:
     rollup.add_argument("--full", action="store_true", help="build all of them anew")
     rollup.add_argument("--check", action="store_true", help="compare each table with the rows and list differences")
     rollup.set_defaults(run=_rollup)
+    reconcile = commands.add_parser("reconcile", help="compare ledger and metrics of a day and tell what differs")
+    reconcile.add_argument("--day", help="YYYY-MM-DD, today or yesterday (by default yesterday, the last whole day)")
+    reconcile.add_argument("--format", choices=("table", "json"), default="table")
+    reconcile.set_defaults(run=_reconcile)
     slo = commands.add_parser("slo", help="make the rules of the objectives in monitoring/slos.yaml")
     slo.add_argument("what", choices=("generate",))
     slo.add_argument("--check", action="store_true", help="write nothing; fail when the rules are not up to date")
@@ -359,6 +363,27 @@ def _progress() -> Iterator[Callable[[int, int, str], None]]:
             progress.update(task, completed=done, total=total, description=words.capitalize())
 
         yield tell
+
+
+# --- reconcile --------------------------------------------------------------------------------------------------------
+
+
+def _reconcile(options: argparse.Namespace, settings: Settings) -> int:
+    from app.reconcile_report import asked_day, print_json, print_table, problems
+
+    connect(settings)
+    try:
+        day = asked_day(options.day)
+        results = queries.reconcile_all(day)
+        (print_json if options.format == "json" else print_table)(results, day)
+    except ValueError as error:
+        return _failed(str(error), 2)
+    finally:
+        queries.disconnect()
+    told = problems(results)
+    for sentence in told:
+        print(sentence, file=sys.stderr)
+    return 1 if told else 0
 
 
 # --- slo --------------------------------------------------------------------------------------------------------------

@@ -112,6 +112,9 @@ class Settings(BaseSettings):
     rollup_interval: float = Field(
         default=60.0, description="How often the dashboard refreshes the daily tables, in seconds; 0: never."
     )
+    reconcile_interval: float = Field(
+        default=300.0, description="How often ledger and metrics of today are compared, in seconds; 0: never."
+    )
     state_url: SecretStr | None = Field(default=None, description="PostgreSQL where Mirador may keep its own state.")
     timezone: str = Field(default="America/Mexico_City", description="Zone whose days are business days.")
     language: Literal["auto", "es", "en"] = Field(default="auto", description="auto: what the browser asks for.")
@@ -211,7 +214,7 @@ class Settings(BaseSettings):
             raise ValueError("must be seconds between 1 and 600")
         return seconds
 
-    @field_validator("rollup_interval", mode="before")
+    @field_validator("rollup_interval", "reconcile_interval", mode="before")
     @classmethod
     def _check_interval(cls, value: Any) -> float:
         try:

@@ -28,9 +28,10 @@ from components.i18n import (
     short_money,
     when,
 )
-from components.kpi import Card, Number, kpi_card, kpi_row, number_card
+from components.kpi import Card, Mark, Number, kpi_card, kpi_row, number_card
 from components.panel import panel
 from components.scales import band_names, dpd_names
+from components.span import Span, span_bar
 from components.table import table
 from components.timeline import id_search, timeline
 from components.words import value_name
@@ -40,7 +41,9 @@ __all__ = [
     "Drill",
     "Figure",
     "Filters",
+    "Mark",
     "Number",
+    "Span",
     "_",
     "age",
     "area",
@@ -80,6 +83,7 @@ __all__ = [
     "set_default_language",
     "set_refresh",
     "short_money",
+    "span_bar",
     "step",
     "stop_if_left",
     "table",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,6 +16,18 @@ from components.i18n import _, duration, is_unknown, money, number, percent, qua
 
 State = Literal["good", "bad", "normal", "unknown"]
 _COLOUR = {"good": "green", "bad": "red", "normal": "gray", "unknown": "gray"}
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How a number stands to its other source, in a word or two that lead to `page` (a page file) with `params`."""
+
+    words: str
+    icon: str
+    color: str
+    page: str
+    params: Mapping[str, str]
+    help: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,15 +73,31 @@ def kpi_row(columns: int = 4) -> AbstractContextManager[Any]:
     return st.grid(columns, min_column_width=150, gap="small")
 
 
-def kpi_card(label: str, make: Callable[[], Card], *, key: str, page: str | None = None) -> None:
-    """Draw a card in a parallel fragment of its own; `page` (a page file) is where its number is explained."""
+def kpi_card(
+    label: str,
+    make: Callable[[], Card],
+    *,
+    key: str,
+    page: str | None = None,
+    mark: Callable[[], Mark | None] | None = None,
+) -> None:
+    """Draw a card in a parallel fragment of its own; `page` (a page file) is where its number is explained.
 
-    _placed(label, make, _draw, key=key, page=page, height=112)
+    `mark` says at once, from memory, what is known of the number beside it; it then stands for what the metrics say.
+    """
+    _placed(label, make, _draw, key=key, page=page, mark=mark, height=112)
 
 
-def number_card(label: str, make: Callable[[], Number], *, key: str, page: str | None = None) -> None:
+def number_card(
+    label: str,
+    make: Callable[[], Number],
+    *,
+    key: str,
+    page: str | None = None,
+    mark: Callable[[], Mark | None] | None = None,
+) -> None:
     """Draw a light card for a number of a frame, against the compared period; otherwise as `kpi_card`."""
-    _placed(label, make, _draw_number, key=key, page=page, height=88)
+    _placed(label, make, _draw_number, key=key, page=page, mark=mark, height=88)
 
 
 def _placed(
@@ -79,6 +107,7 @@ def _placed(
     *,
     key: str,
     page: str | None,
+    mark: Callable[[], Mark | None] | None,
     height: int,
 ) -> None:
     """The card around a number: its parallel fragment, title, menu and age. `draw_number` gives the lines below it."""
@@ -96,17 +125,22 @@ def _placed(
                 with st.skeleton(height=height):
                     card = make()
                     facts = draw_number(label, card)
+                marked = mark() if mark is not None else None
                 figure = Figure(None, card.data)
                 fill_menu(popover, label, figure, key=f"kpi:{key}", definition=card.definition)
                 answer = card.data.attrs.get("answer")
                 words, urgent = age_line(answer) if answer is not None else ("", False)
                 said = f":orange[{words}]" if urgent else f":small[{words}]"
+                if marked is not None:
+                    _mark(facts.removesuffix("  \n&nbsp;"), marked)
+                    facts = ""
                 if not page:
                     # One element for all lines: a card is drawn by five messages, not by eight.
-                    st.caption(f"{facts}  \n{said}")
+                    st.caption(f"{facts}  \n{said}" if facts else said)
                 else:
                     # A link's own text is cut on a phone: the title wraps above, and an arrow leads on.
-                    st.caption(facts)
+                    if facts:
+                        st.caption(facts)
                     with st.container(
                         horizontal=True,
                         vertical_alignment="center",
@@ -125,6 +159,17 @@ def _placed(
     # The frame stands outside what is drawn anew: so neighbours are equally tall.
     with st.container(border=True, height="stretch", key=f"kpi-{key}"):
         body()
+
+
+def _mark(facts: str, mark: Mark) -> None:
+    """The lines under the number, and below them the mark that leads on."""
+    st.caption(facts)
+    st.page_link(
+        mark.page,
+        label=f":{mark.color}[:material/{mark.icon}:] :small[{mark.words}]",
+        help=mark.help or None,
+        query_params=dict(mark.params),
+    )
 
 
 def _draw(label: str, card: Card) -> str:

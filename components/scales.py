@@ -97,6 +97,9 @@ EVENT_COLOURS = {
     "alert": "#e0a030",
     "cutoff": "#8e6bb0",
     "model": "#2a9d8f",
+    "counter_reset": "#8e6bb0",
+    "scrape_gap": "#e0a030",
+    "finding": "#c8403d",
     "other": GREY,
 }
 _ORDER = {name: place for place, name in enumerate(COLOURS)}

@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 import queries
+from app.marks import marked
 from components import (
     Drill,
     Figure,
@@ -344,8 +345,10 @@ def are_approvals_fine() -> Figure:
 
 
 with kpi_row(3):
-    number_card(_("Applications"), applications_submitted, key="applications-submitted")
-    number_card(_("Approval rate"), rate_decided, key="approval-rate-decided")
+    number_card(
+        _("Applications"), applications_submitted, key="applications-submitted", mark=marked("applications", filters)
+    )
+    number_card(_("Approval rate"), rate_decided, key="approval-rate-decided", mark=marked("approval_rate", filters))
     number_card(_("Principal approved"), principal_approved, key="principal-approved")
     number_card(_("Granted of requested"), granted, key="granted-of-requested")
     number_card(_("Pending"), pending, key="applications-pending")

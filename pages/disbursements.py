@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 import queries
+from app.marks import marked
 from components import (
     Drill,
     Figure,
@@ -271,8 +272,10 @@ filters = filter_bar(
 below_title.caption(filters.caption())
 
 with kpi_row(3):
-    number_card(_("Credits disbursed"), credits_disbursed, key="credits_disbursed")
-    number_card(_("Amount disbursed"), amount_disbursed, key="amount_disbursed")
+    number_card(
+        _("Credits disbursed"), credits_disbursed, key="credits_disbursed", mark=marked("credits_disbursed", filters)
+    )
+    number_card(_("Amount disbursed"), amount_disbursed, key="amount_disbursed", mark=marked("disbursed_mxn", filters))
     number_card(_("Mean principal"), mean_principal, key="mean_principal")
     number_card(_("Median time"), median_time, key="median_time")
     number_card(_("Over 48 h"), over_48h, key="over_48h")

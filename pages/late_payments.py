@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 import queries
+from app.marks import marked
 from components import (
     Drill,
     Figure,
@@ -189,6 +190,7 @@ with kpi_row(3):
             _("Installments past due and not fully paid at the end of the period's last day."),
         ),
         key="late-installments",
+        mark=marked("late_installments", filters),
     )
     number_card(
         _("Late amount"),
@@ -223,6 +225,7 @@ with kpi_row(3):
             grain=pay_grain,
         ),
         key="payment-success",
+        mark=marked("payment_success", filters),
     )
 
 

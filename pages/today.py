@@ -10,6 +10,7 @@ import pandas as pd
 import streamlit as st
 
 import queries
+from app.marks import mark
 from components import (
     Card,
     Figure,
@@ -64,7 +65,8 @@ def page_of(name: str) -> str | None:
 
 def card(name: str, day: date) -> Card:
     """A KPI's reading as a card."""
-    one = queries.reading(name, day)
+    # What is known of both sources already says more than an estimate, and costs no question.
+    one = queries.reading(name, day, with_metric=mark(name, day) is None)
     kpi = one.kpi
     met = None
     if kpi.target is not None and one.value is not None:
@@ -217,7 +219,13 @@ with heading:
 
 with kpi_row():
     for name in queries.catalogue():
-        kpi_card(label(name), lambda name=name: card(name, day), key=name, page=page_of(name))  # type: ignore[misc]
+        kpi_card(
+            label(name),
+            lambda name=name: card(name, day),  # type: ignore[misc]
+            key=name,
+            page=page_of(name),
+            mark=lambda name=name: mark(name, day),  # type: ignore[misc]
+        )
 
 chosen = choice_filter(_("Curve"), CURVES, {name: label(name) for name in CURVES}, key="curve")
 curve, moved = st.columns([3, 2])
