@@ -60,9 +60,16 @@ recent as (
     union all
     select k.integration, k.called_at, k.status, k.duration_ms, k.error_code
     from latest
-    join bi.integration_calls k
-        on k.called_at >= latest.quarter and k.called_at < latest.quarter + interval '15 minutes'
-        and k.integration = latest.integration and (k.status <> 'success') = latest.failed
+    -- Each quarter by index, whatever the planner thinks of their number.
+    cross join lateral (
+        select *
+        from bi.integration_calls k
+        where k.called_at >= latest.quarter
+            and k.called_at < latest.quarter + interval '15 minutes'
+            and k.integration = latest.integration
+            and (k.status <> 'success') = latest.failed
+        offset 0
+    ) as k
 ),
 earlier as (
     -- Of the day, what is not among the last rows.
