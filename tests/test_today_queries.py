@@ -516,7 +516,15 @@ def test_a_query_agrees_with_plain_arithmetic_on_the_rows(ledger, name, data):
     assert ledger.ask(name, scene) == REFERENCES[name](scene)
 
 
-FROM_TABLES = ("integrations", "active_credits", "late_installments", "payments", "scores", "integration_calls", "intraday")
+FROM_TABLES = (
+    "integrations",
+    "active_credits",
+    "late_installments",
+    "payments",
+    "scores",
+    "integration_calls",
+    "intraday",
+)
 
 
 @pytest.mark.parametrize("name", FROM_TABLES)
