@@ -371,6 +371,11 @@ def _progress() -> Iterator[Callable[[int, int, str], None]]:
 def _reconcile(options: argparse.Namespace, settings: Settings) -> int:
     from app.reconcile_report import asked_day, print_json, print_table, problems
 
+    sources = {"MIRADOR_LEDGER_URL": settings.ledger_url, "MIRADOR_PROMETHEUS_URL": settings.prometheus_url}
+    names = {"MIRADOR_LEDGER_URL": "ledger", "MIRADOR_PROMETHEUS_URL": "Prometheus"}
+    missing = [f"No {names[name]} is configured: set {name}." for name, value in sources.items() if not value]
+    if missing:
+        return _failed(" ".join(missing), 1)
     connect(settings)
     try:
         day = asked_day(options.day)

@@ -304,11 +304,15 @@ def one_contract() -> None:
         if not told:
             st.markdown(f":green[:material/check_circle:] {_('Nothing was found.')}")
         names = classes()
+        advised: set[str] = set()
         for _place, finding in told[:FINDINGS_SHOWN]:
             mark = ":blue[:material/info:]" if is_explained(finding.kind) else ":red[:material/error:]"
+            # What to do stands once for a class.
+            advice = "" if finding.kind in advised else f" {_('To do:')} {names[finding.kind].remedy}"
+            advised.add(finding.kind)
             st.markdown(
                 f"{mark} **{names[finding.kind].name}**: {sentence(contract, finding)}  \n"
-                f":small[{evidence(contract, finding)} {_('To do:')} {names[finding.kind].remedy}]"
+                f":small[{evidence(contract, finding)}{advice}]"
             )
         if len(told) > FINDINGS_SHOWN:
             st.caption(_("The {n} largest of {total}.").format(n=number(FINDINGS_SHOWN), total=number(len(told))))
