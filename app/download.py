@@ -457,7 +457,12 @@ class LedgerRows:
     """
 
     pages: Mapping[str, str] = field(
-        default_factory=lambda: {"credit_id": "credit", "application_id": "conductor", "conductor_id": "conductor"}
+        default_factory=lambda: {
+            "credit_id": "credit",
+            "application_id": "conductor",
+            "conductor_id": "conductor",
+            "call_id": "integrations",
+        }
     )
     folder: Path = PAGES
 
@@ -520,5 +525,8 @@ class LedgerRows:
         return column in self.pages and (self.folder / f"{self.pages[column]}.py").is_file()
 
     def open(self, column: str, id: str) -> None:
-        """Go to the page of an id, in the same session."""
-        st.switch_page(self.folder / f"{self.pages[column]}.py", query_params={"id": id})
+        """Go to the page of an id, in the same session; to a call with the filters it was found by."""
+        asked: dict[str, Any] = {"id": id}
+        if column == "call_id":
+            asked = {name: st.query_params.get_all(name) for name in st.query_params} | asked
+        st.switch_page(self.folder / f"{self.pages[column]}.py", query_params=asked)

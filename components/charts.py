@@ -99,15 +99,15 @@ def _is_empty(data: pd.DataFrame, *columns: str) -> bool:
     return data.empty or bool(data[list(columns)].isna().all(axis=None))
 
 
-def _legend(names: Sequence[str] = ()) -> alt.Legend:
-    """A legend on top; in two rows where one would not fit on a phone."""
+def _legend(names: Sequence[str] = (), *, strokes: bool = False) -> alt.Legend:
+    """A legend on top; in two rows where one would not fit on a phone. Lines without dots are told by `strokes`."""
     width = sum(7.4 * len(name) + 26 for name in names)
     rows = 1 if width <= 270 else 2 if width <= 520 else 3
     return alt.Legend(
         orient="top",
         title=None,
-        symbolType="square",
-        symbolStrokeWidth=0,
+        symbolType="stroke" if strokes else "square",
+        symbolStrokeWidth=3 if strokes else 0,
         symbolOpacity=1,
         labelLimit=220,
         columns=-(-len(names) // rows) if rows > 1 else 0,
@@ -418,10 +418,12 @@ def line(
     many = color is not None
     domain = series if many else ([this, compared] if beside is not None else [this])
     hues = colours_of(series, names) if many else ([accent(), pale()] if beside is not None else [accent()])
+    over, running = _split(frame, grain, today)
+    dots = _dots(frame, over, running, drill)
     colour = alt.Color(
         "_series:N",
         scale=alt.Scale(domain=domain, range=hues),
-        legend=_legend(domain) if many or beside is not None else None,
+        legend=_legend(domain, strokes=dots.empty) if many or beside is not None else None,
     )
     pick = _pick(drill)
     layers: list[Any] = []
@@ -441,7 +443,6 @@ def line(
             .mark_line(strokeDash=[4, 4], strokeWidth=1.4, opacity=0.6 if many else 0.9)
             .encode(x=position, y=height_of, color=colour)
         )
-    over, running = _split(frame, grain, today)
     core = ["_x", "_y", "_series"]
     layers.append(
         alt.Chart(over[core])
@@ -460,7 +461,6 @@ def line(
         strip.mark_rect(opacity=0, **_cursor(drill)).add_params(pick) if drill is not None and not many else strip
     )
     layers += _target_layers(target, how)
-    dots = _dots(frame, over, running, drill)
     if not dots.empty:
         seen = alt.Chart(dots[[*core, "mark", "_size", "_name", "_said"]]).mark_point(
             filled=True, opacity=1, **_cursor(drill)
@@ -1149,7 +1149,11 @@ def heatmap(
         grain = grain_of(data[x])
         frame["_start"] = as_shown(data[x]).to_numpy()
         frame["_name_x"] = time_names(frame["_start"], grain)
-        frame["_x"], frame["_to"] = frame["_start"], end_of(frame["_start"], grain)
+        ends_at = end_of(frame["_start"], grain)
+        if grain == "moment":
+            # A moment has no end of its own: a cell reaches to the next.
+            ends_at = frame["_start"] + _narrowest(frame["_start"])
+        frame["_x"], frame["_to"] = frame["_start"], ends_at
         across: alt.X = time_axis(frame["_start"], grain)
         extent: dict[str, Any] = {"x": across, "x2": "_to:T"}
     else:
@@ -1229,7 +1233,7 @@ def heatmap(
             )
         )
     if over_time:
-        layers += _event_layers(events, frame["_start"].min(), end_of(frame["_start"], grain).max(), across)
+        layers += _event_layers(events, frame["_start"].min(), frame["_to"].max(), across)
     if y_title:
         over = alt.Chart(pd.DataFrame({"_title": [y_title]})).mark_text(
             align="right", baseline="bottom", fontSize=11, color=ink()

@@ -11,14 +11,14 @@ import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from typing import Any, Literal, Protocol
 
 import pandas as pd
 import streamlit as st
 
 from components.frame import sentence_of, unstamped
-from components.i18n import _, clock, day_name, is_unknown, ngettext, number
+from components.i18n import _, clock, day_name, is_unknown, ngettext, number, when
 from components.words import value_name
 
 PAGE_ROWS = 50
@@ -242,9 +242,15 @@ def label_of(drill: Drill, params: Mapping[str, Any], known: RowList) -> str:
     dated = "as_of" in known.params
     for name in drill.by:
         value = params[name]
-        if name == "score_from" and params.get("score_to") not in {None, value}:
+        if name == "from_at" and isinstance(value, datetime):
+            until = params.get("to_at")
+            parts.append(f"{when(value)}–{clock(until)}" if isinstance(until, datetime) else when(value))
+        elif name == "duration_from" and value is not None:
+            until = params.get("duration_to")
+            parts.append(f"{number(value)}–{number(until)} ms" if until is not None else f"≥ {number(value)} ms")
+        elif name == "score_from" and params.get("score_to") not in {None, value}:
             parts.append(f"HASE {value}–{params['score_to']}")
-        elif name not in days and name not in {"score_to", "hours_to"}:
+        elif name not in days and name not in {"score_to", "hours_to", "to_at", "duration_to"}:
             parts += [_named(name, one, dated) for one in (value if isinstance(value, list) else [value])]
     return ", ".join([_(drill.title or known.title), *dict.fromkeys(part for part in parts if part)])
 
@@ -419,6 +425,9 @@ def _table(source: RowSource, frame: pd.DataFrame, known: RowList, key: str, lab
             shown[name] = shown[name].astype("float64")
         elif kind == "text" and not name.endswith("_id"):
             shown[name] = [value_name(value) if isinstance(value, str) else "" for value in shown[name]]
+        if name.endswith("_id") and source.leads(name):
+            # A button's label is a text, also where the id is a number.
+            shown[name] = ["" if is_unknown(one) else str(one) for one in shown[name]]
         config[name] = id_column(name, shown[name].tolist(), f"{key}:open:{name}", column_words(name)) or config[name]
     height = ROW_HEIGHT * (min(len(shown), TABLE_ROWS) + 1) + 3
     st.dataframe(
