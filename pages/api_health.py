@@ -68,7 +68,7 @@ def happened() -> pd.DataFrame | None:
 def ranking(frame: pd.DataFrame, title: str, heading: str, format: str, most: float) -> Figure:
     """Endpoints with a bar each: their names are too long to stand below an axis."""
     column = st.column_config.ProgressColumn(heading, format=format, min_value=0.0, max_value=float(most or 1.0))
-    return table(frame, {"what": ("text", _("Endpoint")), "value": column}, title=title)
+    return table(frame, {"value": column, "what": ("text", _("Endpoint"))}, title=title)
 
 
 def exporters() -> set[str]:

@@ -185,6 +185,11 @@ def per_time(calls: float) -> str:
     return _("{n} calls/h").format(n=number(minute * 60, 1))
 
 
+def look_into(name: str) -> None:
+    """Choose an integration, as its filter would."""
+    st.session_state["integration"] = name
+
+
 def card(row: Any, whole: Any, metrics: Mapping[str, str], cost: pd.DataFrame) -> None:
     """One integration: its state, the span, the last calls, and what it costs."""
     calls, failed = int(row.calls_hour), int(row.failed_hour)
@@ -213,10 +218,16 @@ def card(row: Any, whole: Any, metrics: Mapping[str, str], cost: pd.DataFrame) -
         mark = f":{MARKS[state]}[:material/{ICONS[state]}:]"
         small = "  \n".join(f":small[{one}]" for one in lines)
         st.markdown(f"{mark} **{value_name(row.integration)}** {states()[state]}  \n{small}")
-        asked_ = span.query_params() | {"integration": [row.integration]}
-        st.page_link(
-            HERE / "integrations.py", label=_("Look into it"), icon=":material/arrow_forward:", query_params=asked_
-        )
+        # A link to the page that is open would not change its address.
+        if st.button(
+            _("Look into it"),
+            key=f"look-into-{row.integration}",
+            icon=":material/arrow_forward:",
+            type="tertiary",
+            on_click=look_into,
+            args=[row.integration],
+        ):
+            st.rerun()
 
 
 # --- one call ---------------------------------------------------------------------------------------------------------

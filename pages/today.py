@@ -302,5 +302,9 @@ def integrations() -> Figure:
         st.caption(_("No integration was called in the last seven days."))
     with st.grid(4, min_column_width=210):
         for row in frame.itertuples():
-            st.markdown(_integration(row))
+            with st.container(gap="xsmall"):
+                st.markdown(_integration(row))
+                page = Path(__file__).with_name("integrations.py")
+                if page.exists():
+                    st.page_link(page, label=_("Look into it"), query_params={"integration": row.integration})
     return Figure(None, frame, drawn=True)

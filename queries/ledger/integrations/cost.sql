@@ -80,7 +80,8 @@ subjects as (
         integration,
         kind,
         subject,
-        min(coalesce(processed_at, called_at)) as since,
+        -- What succeeded before it failed again has not come back.
+        max(coalesce(processed_at, called_at)) as since,
         max(amount) as amount,
         min(installment_id) as installment_id,
         min(credit_id) as credit_id,

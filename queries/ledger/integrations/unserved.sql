@@ -23,8 +23,8 @@ with failed as (
 attempts as (
     select p.*
     from bi.payments p
-    where p.processed_at >= cast(:start as timestamptz)
-        and p.processed_at < cast(:end as timestamptz) + interval '1 hour'
+    where p.processed_at >= cast(:start as timestamptz) - interval '1 hour'
+        and p.processed_at < cast(:end as timestamptz)
         and p.status <> 'succeeded' and p.integration_call_id in (select call_id from failed)
 ),
 served as (
