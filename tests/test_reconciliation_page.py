@@ -28,6 +28,7 @@ from app.reconciliation import Check, Keeper, ReconciliationCollector, checks, e
 from components import Filters, set_default_language
 from queries import Prometheus, Sources, contracts, reconcile_views
 from queries.reconcile_model import KINDS, Finding
+from tests.dashboard import chromium, chromium_path, serve, viewer
 from tests.simulator import Company
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -505,3 +506,27 @@ def test_where_all_agrees_there_is_no_problem(connected):
     payments = checks.get(connected.day).results["payments"]
     assert problems([replace(payments, state="agrees", findings=())]) == []
     assert problems([payments]) != []
+
+
+# --- in the browser ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(chromium_path() is None, reason="No Chromium on this machine")
+def test_a_click_on_a_row_opens_the_contract_and_its_link_reopens_it(company, server_dir):
+    with serve(server_dir, company.env) as dashboard, chromium() as browser:
+        address = f"{dashboard.url}/reconciliation?day={company.day}"
+        with viewer(browser, locale="en-US", viewport={"width": 1280, "height": 1000}) as window:
+            window.open(address)
+            window.page.locator('[data-testid="stDataFrame"]').first.click(position={"x": 60, "y": 52})
+            window.page.wait_for_url("**contract=payments**", timeout=20_000)
+            window.wait_for_text("Ledger and metrics differ")
+            link = window.page.url
+            window.drawn()
+            window.assert_clean()
+        with viewer(browser, locale="es-MX", color_scheme="dark", viewport={"width": 390, "height": 844}) as phone:
+            phone.open(link)
+            phone.wait_for_text("El libro y las métricas difieren")
+            phone.page.get_by_text("Todos los contratos").last.click()
+            phone.wait_for_text("1 difiere")
+            phone.assert_clean()
