@@ -229,7 +229,7 @@ class Keeper:
 def report(check: Check) -> None:
     """Log the report of a day: a line that counts, and a line for each contract that is not in order."""
     states = [one.state for one in check.results.values()]
-    counted = ", ".join(f"{states.count(state)} {state}" for state in STATES if state in states)
+    counted = ", ".join(f"{state}: {states.count(state)}" for state in STATES if state in states)
     level = telemetry.log.warning if worst(states) == "differs" else telemetry.log.info
     level("reconciliation of %s, nightly report: %s", check.day, counted or "no contract")
     for result in check.results.values():

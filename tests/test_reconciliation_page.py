@@ -410,7 +410,7 @@ def test_the_nightly_report_goes_to_the_log(checked, caplog, monkeypatch):
     with caplog.at_level(logging.INFO, "mirador"):
         report(checked)
     lines = [record.getMessage() for record in caplog.records]
-    assert "nightly report: 1 differs, 10 unknown" in lines[0]
+    assert "nightly report: differs: 1, unknown: 10" in lines[0]
     assert any("payments differs: ledger" in line and "row_without_metric" in line for line in lines)
 
 
