@@ -67,12 +67,21 @@ def by_code(over_time: pd.DataFrame) -> pd.DataFrame:
 
 
 def error_rates(over_time: pd.DataFrame, by: str) -> pd.DataFrame:
-    """Share of failed calls by stretch and a column: at, until, `by`, calls, failed, share."""
+    """Share of failed calls by stretch and a column: at, until, `by`, calls, failed, share.
+
+    After a stretch that no called one follows stands one without calls and without a share: a gap, not a slope.
+    """
     frame = over_time.assign(n=over_time["n"].astype("int64"))
     frame["failed"] = frame["n"].where(frame["status"] != SUCCESS, 0)
     made = frame.groupby(["at", "until", by], as_index=False)[["n", "failed"]].sum().rename(columns={"n": "calls"})
     made["share"] = made["failed"] / made["calls"]
     made.attrs = dict(over_time.attrs)
+    if made.empty:
+        return made
+    made = with_gaps(made, [by], column="at", value="share", step=(made["until"] - made["at"]).max())
+    empty = made["share"].isna()
+    made.loc[empty, ["calls", "failed"]] = 0
+    made.loc[empty, "until"] = made.loc[empty, "at"]
     return made
 
 
@@ -179,12 +188,22 @@ def failures(over_time: pd.DataFrame) -> tuple[str, ...]:
     return tuple(sorted(set(over_time["status"]) - {SUCCESS}))
 
 
-def with_gaps(frame: pd.DataFrame, by: Sequence[str] = (), column: str = "time") -> pd.DataFrame:
-    """A range answer with a missing value after each gap longer than its step, so that no line is drawn over it."""
+def with_gaps(
+    frame: pd.DataFrame,
+    by: Sequence[str] = (),
+    *,
+    column: str = "time",
+    value: str = "value",
+    step: pd.Timedelta | None = None,
+) -> pd.DataFrame:
+    """An answer over time with a missing value at each gap longer than its step, so that no line is drawn over it.
+
+    The step is the narrowest distance of two moments, unless it is known.
+    """
     if frame.empty:
         return frame
-    times = frame[column].drop_duplicates().sort_values()
-    step = times.diff().min()
+    if step is None:
+        step = frame[column].drop_duplicates().sort_values().diff().min()
     if pd.isna(step):
         return frame
     parts = [frame] if not by else [part for _key, part in frame.groupby(list(by), sort=False)]
@@ -192,7 +211,7 @@ def with_gaps(frame: pd.DataFrame, by: Sequence[str] = (), column: str = "time")
     for part in parts:
         ordered = part.sort_values(column)
         wide = ordered[column].shift(-1) - ordered[column] > 1.5 * step
-        holes = ordered[wide].assign(**{column: ordered.loc[wide, column] + step, "value": math.nan})
+        holes = ordered[wide].assign(**{column: ordered.loc[wide, column] + step, value: math.nan})
         made.append(pd.concat([ordered, holes]).sort_values(column) if len(holes) else ordered)
     whole = pd.concat(made, ignore_index=True)
     whole.attrs = dict(frame.attrs)

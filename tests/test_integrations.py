@@ -462,6 +462,15 @@ def test_a_gap_of_a_series_is_drawn_as_a_gap():
     assert math.isnan(whole["value"].iloc[3])
 
 
+def test_a_stretch_without_calls_has_no_error_rate():
+    at = pd.to_datetime([0, 600, 2400], unit="s", utc=True)
+    rows = {"at": at, "until": at + pd.Timedelta(minutes=10), "endpoint": "/a", "status": "error", "n": 2}
+    rates = told.error_rates(pd.DataFrame(rows), "endpoint")
+    assert rates["share"].tolist() == pytest.approx([1, 1, math.nan, 1], nan_ok=True)
+    assert rates["failed"].tolist() == [2, 2, 0, 2]
+    assert rates["at"].iloc[2] == at[1] + pd.Timedelta(minutes=10)
+
+
 @pytest.mark.parametrize("name", RANGES)
 def test_a_span_holds_its_length_and_ends_ahead_by_less_than_a_stretch(name):
     for now in (datetime(2026, 3, 17, 14, 7, 31, tzinfo=ZONE), datetime(2026, 3, 17, tzinfo=ZONE)):
