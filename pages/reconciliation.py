@@ -264,6 +264,8 @@ def one_contract() -> None:
             unit=unit,
             title=_("{contract}: ledger and metrics").format(contract=label(chosen)),
             compare=binned[binned["source"] == "metrics"],
+            # A state that hardly moves would be a line at the top.
+            zero=contract.kind != "gauge",
             periods=(_("Ledger"), _("Metrics")),
             events=drawn_in(one),
             height=240,
@@ -288,7 +290,11 @@ def one_contract() -> None:
             )
             drawn(left, "minutes:counted")
         with summed:
-            st.caption(_("Difference since the start, and where it is expected"))
+            st.caption(
+                _("Difference, and where it is expected")
+                if contract.kind == "gauge"
+                else _("Difference since the start, and where it is expected")
+            )
             drawn(right, "minutes:difference")
         return Figure(left.chart, both(curves, apart), drawn=True)
 
