@@ -140,7 +140,8 @@ if who is None:
 # For error reports: the opaque id and nothing else of a person.
 sentry_sdk.set_user({"id": who.id})
 
-page = st.navigation(navigation())
+# Every page in sight: one behind "view more" is one that nobody finds.
+page = st.navigation(navigation(), expanded=True)
 with st.sidebar:
     components.language_switch()
     if login_required():

@@ -6,6 +6,7 @@ import io
 import re
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -68,6 +69,16 @@ def stop_if_left() -> None:
     """
     if get_script_run_ctx(suppress_warning=True) is not None:
         "lang" in st.session_state  # noqa: B015
+
+
+def waiting(height: int) -> AbstractContextManager[Any]:
+    """A skeleton while a page is drawn; none while a picture that stands there draws itself anew.
+
+    Streamlit shows a skeleton when its block takes longer than a moment: on a busy machine each refresh would flicker.
+    """
+    context = get_script_run_ctx(suppress_warning=True)
+    again = context is not None and bool(context.fragment_ids_this_run)
+    return nullcontext() if again else st.skeleton(height=height)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pandas as pd
 import streamlit as st
 
-from components.frame import Figure, age_line, fill_menu, guarded, menu, refresh_seconds
+from components.frame import Figure, age_line, fill_menu, guarded, menu, refresh_seconds, waiting
 from components.i18n import _, duration, is_unknown, money, number, percent, quantity, short_money
 
 State = Literal["good", "bad", "normal", "unknown"]
@@ -122,7 +122,7 @@ def _placed(
             popover = menu(head, key=f"kpi:{key}")
 
             def draw() -> str:
-                with st.skeleton(height=height):
+                with waiting(height):
                     card = make()
                     facts = draw_number(label, card)
                 marked = mark() if mark is not None else None

@@ -20,7 +20,7 @@ import pandas as pd
 import streamlit as st
 
 from components.drill import drillable, generation, open_rows, picked_mark
-from components.frame import Figure, age_line, answer_of, fill_menu, guarded, menu, refresh_seconds, unstamped
+from components.frame import Figure, age_line, answer_of, fill_menu, guarded, menu, refresh_seconds, unstamped, waiting
 from components.i18n import _
 from components.table import as_drawn
 
@@ -53,7 +53,7 @@ def panel(
                 opened: list[tuple[Figure, pd.Series[Any]]] = []
 
                 def draw() -> str:
-                    with st.skeleton(height=height):
+                    with waiting(height):
                         figure = _as_figure(make(), title)
                         outcome, mark = _picture(figure, title, height, name)
                     if figure is not None and mark is not None:
