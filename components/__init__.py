@@ -28,7 +28,7 @@ from components.i18n import (
     short_money,
     when,
 )
-from components.kpi import Card, Mark, Number, kpi_card, kpi_row, number_card
+from components.kpi import Card, Mark, Number, kpi_card, kpi_row, mark_link, number_card
 from components.panel import panel
 from components.scales import band_names, dpd_names
 from components.span import Span, span_bar
@@ -67,6 +67,7 @@ __all__ = [
     "language",
     "language_switch",
     "line",
+    "mark_link",
     "money",
     "ngettext",
     "number",

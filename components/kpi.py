@@ -164,12 +164,18 @@ def _placed(
 def _mark(facts: str, mark: Mark) -> None:
     """The lines under the number, and below them the mark that leads on."""
     st.caption(facts)
-    st.page_link(
-        mark.page,
-        label=f":{mark.color}[:material/{mark.icon}:] :small[{mark.words}]",
-        help=mark.help or None,
-        query_params=dict(mark.params),
-    )
+    mark_link(mark)
+
+
+def mark_link(mark: Mark | None) -> None:
+    """The mark alone, for numbers that stand together in one panel; nothing where nothing is known."""
+    if mark is not None:
+        st.page_link(
+            mark.page,
+            label=f":{mark.color}[:material/{mark.icon}:] :small[{mark.words}]",
+            help=mark.help or None,
+            query_params=dict(mark.params),
+        )
 
 
 def _draw(label: str, card: Card) -> str:
@@ -180,7 +186,8 @@ def _draw(label: str, card: Card) -> str:
         label,
         quantity(card.value, card.unit, short=True),
         delta,
-        delta_color=_COLOUR[card.state],  # type: ignore[arg-type]
+        # A distance that reads as none is neither good nor bad.
+        delta_color="gray" if arrow == "off" else _COLOUR[card.state],  # type: ignore[arg-type]
         delta_arrow=arrow,  # type: ignore[arg-type]
         label_visibility="collapsed",
         chart_data=history if len(history) > 1 else None,

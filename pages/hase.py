@@ -11,6 +11,7 @@ import pandas as pd
 import streamlit as st
 
 import queries
+from app.marks import marked
 from components import (
     Drill,
     Figure,
@@ -24,6 +25,7 @@ from components import (
     histogram,
     kpi_row,
     line,
+    mark_link,
     number,
     panel,
     percent,
@@ -314,6 +316,7 @@ def is_the_score_fine() -> Figure:
     with kpi_row(6):
         for label, value, change, sense, meaning in cards:
             st.metric(label, value, change, delta_color=sense, help=meaning or None)  # type: ignore[arg-type]
+    mark_link(marked("hase_mean", filters)())
     return Figure(None, answer, drawn=True)
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 import streamlit as st
 
 import queries
+from app.marks import mark
 from components import (
     Drill,
     Figure,
@@ -24,6 +25,7 @@ from components import (
     heatmap,
     kpi_row,
     line,
+    mark_link,
     money,
     number,
     number_card,
@@ -355,6 +357,7 @@ def overview() -> None:
         with st.grid(2, min_column_width=320):
             for row in latest.itertuples():
                 card(row, whole.get(row.integration), metrics, cost)
+        mark_link(mark("integration_error_rate", queries.business_day(queries.timezone())))
         frame = latest.merge(told.totals(summary, ["integration"]), on="integration", how="left")
         frame.attrs = dict(summary.attrs)
         return Figure(None, frame, drawn=True)
