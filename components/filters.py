@@ -247,9 +247,9 @@ def filter_bar(
         if segment is not None:
             key, label, options = segment
             values = _several(url, key, label, _("{label}: all").format(label=label), options)
-        shown = _events(url) if events else False
+        shown = events_switch(url) if events else False
     url.write()
-    _tell_refused(url)
+    tell_refused(url)
     made = Filters(
         first=first,
         last=last,
@@ -264,7 +264,7 @@ def filter_bar(
     return _with_other(made)
 
 
-def _tell_refused(url: Url) -> None:
+def tell_refused(url: Url) -> None:
     """One sentence for all that the link asks for and that cannot be."""
     if url.refused:
         asked = ", ".join(f"“{part[:40]}”" for part in url.refused)
@@ -299,10 +299,20 @@ def _period(url: Url, today: date, earliest: date) -> tuple[date, date, str]:
         url.leave_out("to")
         first, last = days_of(period, today)
         return (max(first, earliest) if last >= earliest else first), last, period
-    read = day_between(earliest, today)
     start, end = days_of(DEFAULT_PERIOD, today)
+    first, last = day_fields(url, earliest, today, (max(start, earliest), end))
+    return first, last, period
+
+
+def day_fields(url: Url, earliest: date, today: date, usual: tuple[date, date]) -> tuple[date, date]:
+    """Two day fields, and the days between which they lie in order; `usual` when nothing was chosen.
+
+    Two fields instead of one range: a range that is half chosen is none. They are always in the URL, for days are the
+    same on whatever day the link is opened.
+    """
+    read = day_between(earliest, today)
     chosen = []
-    for key, label, default in (("from", _("From"), max(start, earliest)), ("to", _("To"), end)):
+    for key, label, default in zip(("from", "to"), (_("From"), _("To")), usual, strict=True):
         url.restore(key, default, read)
         day = st.date_input(
             label,
@@ -315,10 +325,9 @@ def _period(url: Url, today: date, earliest: date) -> tuple[date, date, str]:
             help=label,
         )
         day = day if isinstance(day, date) else default
-        # Always in the URL: a period by its days is the same on whatever day the link is opened.
         url.keep(key, day, [day.isoformat()], default=False)
         chosen.append(day)
-    return min(chosen), max(chosen), period
+    return min(chosen), max(chosen)
 
 
 def _comparison(url: Url) -> str:
@@ -348,7 +357,8 @@ def _several(url: Url, key: str, label: str, nothing: str, options: Sequence[str
     return tuple(chosen)
 
 
-def _events(url: Url) -> bool:
+def events_switch(url: Url) -> bool:
+    """Whether events are drawn on charts over time."""
     url.restore("events", True, on_or_off)
     shown = st.toggle(
         _("Events"),
@@ -401,5 +411,5 @@ def choice_filter(label: str, options: Sequence[str], names: dict[str, str], *, 
     chosen = str(chosen or options[0])
     url.keep(key, chosen, [chosen], default=chosen == options[0])
     url.write()
-    _tell_refused(url)
+    tell_refused(url)
     return chosen

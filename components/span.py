@@ -18,9 +18,9 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from components.filters import period_name
+from components.filters import day_fields, events_switch, period_name, tell_refused
 from components.i18n import _, when
-from components.url import Url, day_between, on_or_off, one_of
+from components.url import Url, one_of
 
 DAYS = "days"
 DEFAULT = "24h"
@@ -164,46 +164,16 @@ def span_bar(now: datetime, *, earliest: date, events: bool = True) -> Span:
             _("Period"), tuple(names), format_func=names.__getitem__, key="range", label_visibility="collapsed"
         )
         url.keep("range", name, [name], default=name == DEFAULT)
-        days: list[date] = []
+        days = None
         if custom:
-            read = day_between(earliest, now.date())
-            defaults = (max(now.date() - timedelta(days=6), earliest), now.date())
-            for key, label, default in zip(("from", "to"), (_("From"), _("To")), defaults, strict=True):
-                url.restore(key, default, read)
-                day = st.date_input(
-                    label,
-                    min_value=earliest,
-                    max_value=now.date(),
-                    key=key,
-                    format="YYYY-MM-DD",
-                    required=True,
-                    label_visibility="collapsed",
-                    help=label,
-                )
-                day = day if isinstance(day, date) else default
-                url.keep(key, day, [day.isoformat()], default=False)
-                days.append(day)
+            usual = (max(now.date() - timedelta(days=6), earliest), now.date())
+            days = day_fields(url, earliest, now.date(), usual)
         else:
             url.leave_out("from")
             url.leave_out("to")
-        shown = False
-        if events:
-            url.restore("events", True, on_or_off)
-            shown = st.toggle(
-                _("Events"),
-                key="events",
-                help=_("Deployments, incidents, alerts and changes of rules, on every chart over time"),
-            )
-            url.keep("events", shown, ["on" if shown else "off"], default=shown)
+        shown = events_switch(url) if events else False
     url.write()
-    if url.refused:
-        asked = ", ".join(f"“{part[:40]}”" for part in url.refused)
-        st.warning(
-            _("The link asks for what is not offered here ({asked}): the usual choice is shown instead.").format(
-                asked=asked
-            ),
-            icon=":material/link_off:",
-        )
+    tell_refused(url)
     if name == DAYS and days:
-        return span_of_days(min(days), max(days), now, events=bool(shown))
-    return span_of(str(name) if name in RANGES else DEFAULT, now, events=bool(shown))
+        return span_of_days(*days, now, events=shown)
+    return span_of(str(name) if name in RANGES else DEFAULT, now, events=shown)
