@@ -7,28 +7,21 @@ than a query's time to live allows, and Alertmanager alerts on the number that a
 from __future__ import annotations
 
 import math
-import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
 
 import pandas as pd
 from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 import queries
 from app import telemetry
+from app.behind import ReadBehind
 from queries import Kpi, Reading
 from queries.calendar import is_working_day
-
-REFRESH_SECONDS = 30.0
-FIRST_WAIT_SECONDS = 2.0
-# A snapshot older than this is not given out: the refresh behind it hangs.
-OLDEST_SECONDS = 180.0
 
 
 @dataclass(frozen=True)
@@ -126,59 +119,31 @@ def _entry(one: Number, language: str) -> dict[str, Any]:
     }
 
 
-class Board(Collector):
-    """The numbers of today, read in the background and given out from memory.
+@dataclass
+class _Read:
+    """What one refresh of the board found."""
 
-    A scrape older than `REFRESH_SECONDS` starts one refresh behind it; only the very first waits, for at most
-    `FIRST_WAIT_SECONDS`. Nobody scrapes: nothing is asked.
-    """
+    numbers: list[Number] = field(default_factory=list)
+    changed: dict[str, datetime] = field(default_factory=dict)
+
+
+class Board(ReadBehind[_Read]):
+    """The numbers of today; one that its source could not renew is left out."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._refreshing = False
-        self._first = threading.Event()
-        self._numbers: list[Number] = []
-        self._changed: dict[str, datetime] = {}
-        self._read_at = 0.0
-        self.open = True
+        super().__init__("KPIs")
 
-    def refresh(self) -> None:
-        """Start a refresh behind the caller unless one is running or the last is recent."""
-        with self._lock:
-            recent = self._first.is_set() and time.monotonic() - self._read_at < REFRESH_SECONDS
-            if self._refreshing or recent:
-                return
-            self._refreshing = True
-        threading.Thread(target=self._refresh, name="mirador-board", daemon=True).start()
+    def nothing(self) -> _Read:
+        """No number."""
+        return _Read()
 
-    def _refresh(self) -> None:
-        began = time.monotonic()
-        numbers: list[Number] = []
-        changed: dict[str, datetime] = {}
-        try:
-            numbers = read_numbers(today(), ledger_only=True)
-            changed = last_changes()
-        except queries.SourceError:
-            # Nothing is connected, or the process ends: a scrape then carries no business number.
-            pass
-        except Exception as error:
-            telemetry.log.error("the KPIs could not be read", exc_info=error)
-        finally:
-            with self._lock:
-                self._numbers, self._changed, self._read_at = numbers, changed, began
-                self._refreshing = False
-            self._first.set()
+    def read(self, into: _Read) -> None:
+        """Each KPI of the ledger today, and when the ledger last changed."""
+        into.numbers = read_numbers(today(), ledger_only=True)
+        into.changed = last_changes()
 
-    def collect(self) -> Iterator[Metric]:
-        """Yield the families. A number that its source could not renew is left out."""
-        if not self.open:
-            return
-        self.refresh()
-        self._first.wait(FIRST_WAIT_SECONDS)
-        with self._lock:
-            fresh = time.monotonic() - self._read_at < OLDEST_SECONDS
-            numbers = [one for one in self._numbers if fresh and _alive(one)]
-            changed = self._changed if fresh else {}
+    def families(self, kept: _Read) -> Iterator[Metric]:
+        """The KPIs with their normal, target, base and age."""
         values = GaugeMetricFamily(
             "mirador_kpi",
             "KPI of the running business day, exact, from the ledger; dimension all is the total.",
@@ -197,7 +162,7 @@ class Board(Collector):
             "mirador_kpi_base", "What a KPI that is a share is a share of: decisions, attempts.", labels=["kpi"]
         )
         now = datetime.now(UTC)
-        for one in numbers:
+        for one in filter(_alive, kept.numbers):
             reading, name = one.reading, one.kpi.name
             if reading is None:
                 continue
@@ -226,7 +191,7 @@ class Board(Collector):
             "When a relation of the ledger last changed; relation ledger is the latest of them.",
             labels=["relation"],
         )
-        for relation, moment in changed.items():
+        for relation, moment in kept.changed.items():
             change.add_metric([relation], moment.timestamp())
         yield from (values, normal, target, base, age, working, change)
 

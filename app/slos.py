@@ -9,8 +9,6 @@ so that its dashboards work on them. What is added: events (`slo:sli_events:*`),
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -19,10 +17,9 @@ from typing import Any
 
 import yaml
 from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 import queries
-from app import telemetry
+from app.behind import ReadBehind
 from queries.budgets import CONFIDENCE
 from queries.slo_file import BURNS, PERIOD_DAYS, SECONDS, SLOS, Burn, Slo, read_slos
 from queries.slos import slos, window_counts
@@ -251,67 +248,37 @@ def generate(*, check: bool = False, path: Path = RULES) -> str | None:
 
 # --- gauges -----------------------------------------------------------------------------------------------------------
 
-REFRESH_SECONDS = 30.0
-FIRST_WAIT_SECONDS = 2.0
-OLDEST_SECONDS = 180.0
+Counts = dict[str, dict[tuple[str, str], float]]
 
 
-class SloBoard(Collector):
+class SloBoard(ReadBehind[Counts]):
     """Events of the objectives whose SLI is of the ledger, for the alerts that read them.
 
-    Read in the background, given out from memory. What the ledger could not tell anew is left out; then its alerts are
-    silent and SLOWithoutData tells.
+    What the ledger could not tell anew is left out; then its alerts are silent and SLOWithoutData tells.
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._refreshing = False
-        self._first = threading.Event()
-        self._found: dict[str, dict[tuple[str, str], float]] = {}
-        self._read_at = 0.0
-        self.open = True
+        super().__init__("objectives")
 
-    def refresh(self) -> None:
-        """Start a refresh behind the caller unless one is running or the last is recent."""
-        with self._lock:
-            recent = self._first.is_set() and time.monotonic() - self._read_at < REFRESH_SECONDS
-            if self._refreshing or recent:
-                return
-            self._refreshing = True
-        threading.Thread(target=self._refresh, name="mirador-slos", daemon=True).start()
+    def nothing(self) -> Counts:
+        """No objective."""
+        return {}
 
-    def _refresh(self) -> None:
-        began = time.monotonic()
-        found: dict[str, dict[tuple[str, str], float]] = {}
-        try:
-            today = datetime.now(queries.timezone()).date()
-            for name, slo in slos().items():
-                if slo.sli.sql is not None:
-                    found[name] = window_counts(slo, today)
-        except queries.SourceError:
-            # Nothing is connected, the ledger is away, or the process ends: what was not read is not given out.
-            pass
-        except Exception as error:
-            telemetry.log.error("the objectives could not be read", exc_info=error)
-        finally:
-            with self._lock:
-                self._found, self._read_at, self._refreshing = found, began, False
-            self._first.set()
+    def read(self, into: Counts) -> None:
+        """By objective the events by (window, state)."""
+        today = datetime.now(queries.timezone()).date()
+        for name, slo in slos().items():
+            if slo.sli.sql is not None:
+                into[name] = window_counts(slo, today)
 
-    def collect(self) -> Iterator[Metric]:
-        """Yield the gauges."""
-        if not self.open:
-            return
-        self.refresh()
-        self._first.wait(FIRST_WAIT_SECONDS)
-        with self._lock:
-            found = self._found if time.monotonic() - self._read_at < OLDEST_SECONDS else {}
+    def families(self, kept: Counts) -> Iterator[Metric]:
+        """The gauges."""
         events = GaugeMetricFamily(
             "mirador_slo_events",
             "Events of an objective in the window up to now, exact, from the ledger; undecided ones are of now.",
             labels=["slo", "window", "state"],
         )
-        for name, counts in found.items():
+        for name, counts in kept.items():
             for (window, state), value in counts.items():
                 events.add_metric([name, window, state], value)
         yield events
