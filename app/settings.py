@@ -143,6 +143,49 @@ class Settings(BaseSettings):
         default=None, description="Where script errors and failed panels are reported."
     )
     environment: str = Field(default="production", description="Name of this installation in error reports.")
+    otlp_url: str | None = Field(default=None, description="Where spans of pages and queries are sent, OTLP over HTTP.")
+
+    # What the engineers' pages read; each is optional.
+    sentry_url: str | None = Field(
+        default=None, description="Base URL of the error tracker, such as https://sentry.io."
+    )
+    sentry_token: SecretStr | None = Field(default=None, description="Token that may read its issues and events.")
+    sentry_organization: str = Field(default="", description="Organization whose issues are shown.")
+    sentry_project: str = Field(default="", description="Project whose issues are shown; by default all.")
+    sentry_api: Literal["sentry", "bugsink"] = Field(
+        default="sentry", description="Whose web API it speaks: Sentry's or Bugsink's."
+    )
+    cloudwatch_log_groups: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Log groups of CloudWatch, comma separated; credentials as boto3 finds them."
+    )
+    cloudwatch_region: str = Field(default="us-east-1", description="Their region.")
+    cloudwatch_url: str | None = Field(default=None, description="Another endpoint than Amazon's.")
+    elasticsearch_url: str | None = Field(default=None, description="Elasticsearch or OpenSearch with the logs.")
+    elasticsearch_index: str = Field(default="logs-*", description="Index or pattern of the logs.")
+    elasticsearch_api_key: SecretStr | None = Field(default=None, description="API key that may search them.")
+    jaeger_url: str | None = Field(default=None, description="Base URL of Jaeger's query service.")
+    jaeger_token: SecretStr | None = Field(default=None, description="Bearer token for it.")
+    pagerduty_token: SecretStr | None = Field(default=None, description="PagerDuty REST API key, read-only.")
+    pagerduty_url: str = Field(default="https://api.pagerduty.com", description="Where its API answers.")
+    pagerduty_schedule: str = Field(default="", description="Id of the schedule that says who is on call.")
+    pagerduty_escalation_policy: str = Field(default="", description="Id of the escalation policy.")
+    uptimerobot_key: SecretStr | None = Field(default=None, description="UptimeRobot read-only API key.")
+    uptimerobot_url: str = Field(default="https://api.uptimerobot.com", description="Where its API answers.")
+
+    # What Mirador sends by itself.
+    public_url: str | None = Field(
+        default=None, description="Address at which people reach the dashboard; links in messages begin with it."
+    )
+    smtp_url: SecretStr | None = Field(
+        default=None, description="Mail server, smtp://user:password@host:587 (STARTTLS) or smtps://...:465."
+    )
+    mail_from: str = Field(default="Mirador <mirador@localhost>", description="Sender of its mail.")
+    digest_at: str = Field(default="07:30", description="Local time of the daily digest, HH:MM.")
+    digest_lists: Annotated[dict[str, str], NoDecode] = Field(
+        default_factory=dict,
+        description='Who gets the digest, by role as JSON, such as {"executive": "ana@company.mx, board@company.mx"}.',
+    )
+    digest_slack_url: SecretStr | None = Field(default=None, description="Slack's incoming webhook for the digest.")
 
     @classmethod
     def settings_customise_sources(
@@ -168,7 +211,19 @@ class Settings(BaseSettings):
     def _check_postgres(cls, value: Any) -> str:
         return _postgres_url(value)
 
-    @field_validator("prometheus_url", "alertmanager_url", mode="before")
+    @field_validator(
+        "prometheus_url",
+        "alertmanager_url",
+        "otlp_url",
+        "sentry_url",
+        "cloudwatch_url",
+        "elasticsearch_url",
+        "jaeger_url",
+        "pagerduty_url",
+        "uptimerobot_url",
+        "public_url",
+        mode="before",
+    )
     @classmethod
     def _check_http(cls, value: Any) -> str:
         return _http_url(value)
@@ -187,6 +242,50 @@ class Settings(BaseSettings):
         if value is not None and not os.access(value, os.R_OK):
             raise ValueError("names a file that cannot be read")
         return value
+
+    @field_validator("cloudwatch_log_groups", mode="before")
+    @classmethod
+    def _check_names(cls, value: Any) -> tuple[str, ...]:
+        names = value.split(",") if isinstance(value, str) else list(value)
+        return tuple(name.strip() for name in names if name.strip())
+
+    @field_validator("smtp_url", mode="before")
+    @classmethod
+    def _check_smtp(cls, value: Any) -> str:
+        text = value.get_secret_value() if isinstance(value, SecretStr) else str(value).strip()
+        try:
+            parts = urlsplit(text)
+            usable = parts.scheme in {"smtp", "smtps"} and bool(parts.hostname) and (parts.port or 1) > 0
+        except ValueError:
+            usable = False
+        if not usable or parts.path.strip("/") or parts.query or parts.fragment:
+            raise ValueError("must be an address such as smtp://user:password@host:587")
+        return text
+
+    @field_validator("digest_slack_url", mode="before")
+    @classmethod
+    def _check_slack(cls, value: Any) -> str:
+        text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        return _http_url(text)
+
+    @field_validator("digest_at", mode="before")
+    @classmethod
+    def _check_clock(cls, value: Any) -> str:
+        if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", str(value).strip()):
+            raise ValueError("must be a time of day such as 07:30")
+        return str(value).strip()
+
+    @field_validator("digest_lists", mode="before")
+    @classmethod
+    def _check_lists(cls, value: Any) -> dict[str, str]:
+        what = 'a JSON object from a role to addresses such as {"executive": "ana@company.mx"}'
+        lists = _parse_json(value, what)
+        if not set(lists) <= set(ROLES):
+            raise ValueError(f"may only name the roles {', '.join(ROLES)}")
+        addresses = [one.strip() for text in lists.values() for one in text.split(",")]
+        if any(not re.fullmatch(r"[^@\s,<>]+@[^@\s,<>]+", one) for one in addresses):
+            raise ValueError("holds something that is no e-mail address")
+        return lists
 
     @field_validator("timezone", mode="after")
     @classmethod
@@ -262,12 +361,16 @@ class Settings(BaseSettings):
         found = [
             *(self.prometheus_token, self.prometheus_password),
             *(self.api_token, self.hook_token, self.secret, self.sentry_dsn),
+            *(self.sentry_token, self.elasticsearch_api_key, self.jaeger_token, self.pagerduty_token),
+            *(self.uptimerobot_key, self.digest_slack_url),
             *self.prometheus_headers.values(),
         ]
         texts = [secret.get_secret_value() for secret in found if secret]
         for address in (self.ledger_url, self.rollup_url, self.state_url):
             if address:
                 texts += [address.get_secret_value(), *_passwords(address.get_secret_value())]
+        if self.smtp_url:
+            texts += [self.smtp_url.get_secret_value(), *_passwords(self.smtp_url.get_secret_value())]
         # A text this short is no secret, and taking it out would tear words apart.
         return sorted({text for text in texts if len(text) >= 5}, key=len, reverse=True)
 
@@ -423,6 +526,37 @@ def sources_of(settings: Settings) -> queries.Sources:
         scrape_interval=settings.scrape_interval,
         query_timeout=settings.query_timeout,
         fresh_for=2 * settings.refresh,
+        outside=_outside(settings),
+    )
+
+
+def _outside(settings: Settings) -> queries.Outside:
+    """The sources beside ledger and metrics, as `queries` wants them."""
+
+    def shown(secret: SecretStr | None) -> str | None:
+        return secret.get_secret_value() if secret else None
+
+    return queries.Outside(
+        alertmanager_url=settings.alertmanager_url,
+        sentry_url=settings.sentry_url,
+        sentry_token=shown(settings.sentry_token),
+        sentry_organization=settings.sentry_organization,
+        sentry_project=settings.sentry_project,
+        sentry_api=settings.sentry_api,
+        cloudwatch_log_groups=settings.cloudwatch_log_groups,
+        cloudwatch_region=settings.cloudwatch_region,
+        cloudwatch_url=settings.cloudwatch_url,
+        elasticsearch_url=settings.elasticsearch_url,
+        elasticsearch_index=settings.elasticsearch_index,
+        elasticsearch_api_key=shown(settings.elasticsearch_api_key),
+        jaeger_url=settings.jaeger_url,
+        jaeger_token=shown(settings.jaeger_token),
+        pagerduty_token=shown(settings.pagerduty_token),
+        pagerduty_url=settings.pagerduty_url,
+        pagerduty_schedule=settings.pagerduty_schedule,
+        pagerduty_escalation_policy=settings.pagerduty_escalation_policy,
+        uptimerobot_key=shown(settings.uptimerobot_key),
+        uptimerobot_url=settings.uptimerobot_url,
     )
 
 

@@ -14,6 +14,7 @@ from queries.errors import SourceError
 from queries.events import events
 from queries.kpis import Kpi, Movement, Reading, catalogue, intraday, reading, what_moved
 from queries.library import Column, Param, Query, find_query, load_queries
+from queries.outside import OUTSIDE, Outside, OutsideSource
 from queries.reconcile import Result, daily_differences, reconcile, reconcile_all
 from queries.reconcile_model import Finding
 from queries.rollups import RollupStates
@@ -27,8 +28,11 @@ from queries.sources import (
     counts,
     disconnect,
     forget,
+    is_configured,
     ledger,
     metrics,
+    outside,
+    outside_client,
     probe,
     rollup_states,
     source_states,
@@ -37,12 +41,15 @@ from queries.sources import (
 )
 
 __all__ = [
+    "OUTSIDE",
     "Answer",
     "Column",
     "Contract",
     "Finding",
     "Kpi",
     "Movement",
+    "Outside",
+    "OutsideSource",
     "Param",
     "Prometheus",
     "Query",
@@ -64,10 +71,13 @@ __all__ = [
     "find_query",
     "forget",
     "intraday",
+    "is_configured",
     "ledger",
     "load_queries",
     "metrics",
     "normal_days",
+    "outside",
+    "outside_client",
     "page_of",
     "probe",
     "reading",

@@ -31,7 +31,17 @@ RETRY_SECONDS = 2.0
 
 
 def _too_late(source: str) -> SourceError:
-    name = {"ledger": "The ledger", "metrics": "Prometheus", "state": "The state database"}.get(source, "The source")
+    name = {
+        "ledger": "The ledger",
+        "metrics": "Prometheus",
+        "state": "The state database",
+        "alertmanager": "Alertmanager",
+        "errors": "The error tracker",
+        "logs": "The log store",
+        "traces": "Jaeger",
+        "oncall": "PagerDuty",
+        "uptime": "UptimeRobot",
+    }.get(source, "The source")
     return SourceError(f"{name} has not answered in time.", kind="timeout", source=source)
 
 

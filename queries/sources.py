@@ -17,6 +17,7 @@ from queries.errors import SourceError
 from queries.ledger_client import LedgerClient
 from queries.library import Column, Query, Source, find_query
 from queries.metrics_client import MetricsClient
+from queries.outside import OUTSIDE, Bounds, Outside, OutsideClient, OutsideSource, make_client
 from queries.rollups import RollupStates
 from queries.state_client import StateClient
 
@@ -51,6 +52,8 @@ class Sources:
     state_connections: int = 2
     # What lies in the state database explains pages and makes none: nobody waits long for it.
     state_timeout: float = 2.0
+    outside: Outside = field(default_factory=Outside)
+    outside_connections: int = 4
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Answer:
     up to which the oldest daily table that was read goes; None: from rows alone.
     """
 
-    source: Source
+    source: Source | OutsideSource
     name: str
     title: str
     description: str
@@ -108,12 +111,15 @@ class _House:
                 "ledger": sources.ledger_connections,
                 "metrics": sources.prometheus_connections,
                 "state": sources.state_connections,
+                **dict.fromkeys(OUTSIDE, sources.outside_connections),
             },
             size_of=_size,
         )
         self.ledger: LedgerClient | None = None
         self.metrics: MetricsClient | None = None
         self.state: StateClient | None = None
+        self._outside: dict[OutsideSource, OutsideClient] = {}
+        self._making = threading.Lock()
         if sources.ledger_url:
             self.ledger = LedgerClient(
                 sources.ledger_url,
@@ -144,6 +150,23 @@ class _House:
                 query_timeout=min(sources.state_timeout, sources.query_timeout),
                 connect_timeout=sources.connect_timeout,
             )
+
+    def configured(self, source: Source | OutsideSource) -> bool:
+        if source in OUTSIDE:
+            return self.sources.outside.configured(source)
+        return {"ledger": self.ledger, "metrics": self.metrics, "state": self.state}[source] is not None
+
+    def outside(self, source: OutsideSource) -> Any:
+        with self._making:
+            if source not in self._outside:
+                bounds = Bounds(
+                    zone=self.zone,
+                    query_timeout=self.sources.query_timeout,
+                    connect_timeout=self.sources.connect_timeout,
+                    connections=self.sources.outside_connections,
+                )
+                self._outside[source] = make_client(source, self.sources.outside, bounds)
+            return self._outside[source]
 
     def client(self, source: Source) -> LedgerClient | MetricsClient | StateClient:
         client = {"ledger": self.ledger, "metrics": self.metrics, "state": self.state}[source]
@@ -199,7 +222,7 @@ class _House:
 
     def close(self) -> None:
         self.cache.close()
-        for client in (self.ledger, self.metrics, self.state):
+        for client in (self.ledger, self.metrics, self.state, *self._outside.values()):
             if client is not None:
                 client.close()
 
@@ -267,7 +290,74 @@ def state(name: str, params: Mapping[str, Any] | None = None, *, deadline: float
     return house.ask(find_query("state", name), params or {}, deadline or house.sources.state_timeout)
 
 
-def forget(source: Source) -> None:
+def outside(
+    source: OutsideSource,
+    name: str,
+    params: Mapping[str, Any],
+    ask: Callable[[Any], pd.DataFrame],
+    *,
+    title: str,
+    text: str = "",
+    description: str = "",
+    columns: tuple[Column, ...] = (),
+    ttl: float = 15.0,
+    deadline: float | None = None,
+) -> pd.DataFrame:
+    """The frame that `ask(client)` gives, kept and stamped like the answer of a query file.
+
+    `name` and `params` (hashable values) are what the answer is known by; `text` is the question as it is sent, for the
+    panel's menu; the client may put a better one into `frame.attrs["text"]`, and warnings into `"warnings"`.
+    `ttl` and `deadline` are seconds. Raises SourceError.
+    """
+    house = _connected()
+    bounds = house.sources
+
+    def ask_source() -> _Raw:
+        frame = ask(house.outside(source))
+        return _Raw(frame, frame.attrs.pop("text", text), tuple(frame.attrs.pop("warnings", ())))
+
+    # A source that nobody has configured is no failure of it: told at once, and not counted.
+    if not house.configured(source):
+        house.outside(source)
+    kept = house.cache.get(
+        (source, name, tuple(sorted(params.items()))),
+        ask_source,
+        source=source,
+        ttl=min(ttl, bounds.fresh_for),
+        grace=bounds.grace,
+        deadline=deadline or bounds.query_timeout + bounds.connect_timeout + 1,
+        while_waiting=house.while_waiting,
+    )
+    raw: _Raw = kept.value
+    frame = raw.frame.copy(deep=False)
+    frame.attrs["answer"] = Answer(
+        source=source,
+        name=name,
+        title=title,
+        description=description,
+        text=raw.text,
+        params=dict(params),
+        columns=columns,
+        as_of=kept.asked_at.astimezone(house.zone),
+        cached=kept.cached,
+        stale=kept.stale,
+        error=kept.error,
+        warnings=raw.warnings,
+    )
+    return frame
+
+
+def outside_client(source: OutsideSource) -> Any:
+    """The client itself, for what is not kept: writing, and answers that come in pieces. Raises SourceError."""
+    return _connected().outside(source)
+
+
+def is_configured(source: Source | OutsideSource) -> bool:
+    """Whether the settings name this source."""
+    return _house is not None and _house.configured(source)
+
+
+def forget(source: Source | OutsideSource) -> None:
     """Drop what is remembered of a source, after something was written to it."""
     _connected().cache.forget(source)
 
@@ -282,8 +372,7 @@ def answer_of(frame: pd.DataFrame) -> Answer:
 def source_states() -> dict[str, SourceState]:
     """What the last questions told of each configured source; a source that is not configured is left out."""
     house = _connected()
-    configured = {"ledger": house.ledger, "metrics": house.metrics, "state": house.state}
-    return {name: state for name, state in house.cache.states.items() if configured[name] is not None}
+    return {name: state for name, state in house.cache.states.items() if house.configured(name)}  # type: ignore[arg-type]
 
 
 def rollup_states(*, deadline: float | None = None) -> RollupStates:
@@ -310,17 +399,17 @@ def rollup_states(*, deadline: float | None = None) -> RollupStates:
     return states
 
 
-def probe(source: Source, timeout: float = 1.0) -> float:
+def probe(source: Source | OutsideSource, timeout: float = 1.0) -> float:
     """Ask a source the smallest question, past the cache, and give its seconds. Raises SourceError."""
     house = _connected()
-    client = house.client(source)
+    client: Any = house.outside(source) if source in OUTSIDE else house.client(source)  # type: ignore[arg-type]
     kept = house.cache.get(
         ("probe", source), client.ping, source=source, ttl=2.0, grace=0.0, deadline=timeout, while_waiting=None
     )
     return float(kept.value) if kept.error is None else _fail(source, kept.error)
 
 
-def _fail(source: Source, sentence: str) -> float:
+def _fail(source: str, sentence: str) -> float:
     raise SourceError(sentence, kind="down", source=source)
 
 

@@ -1,0 +1,164 @@
+"""HTTP with JSON, for the sources beside ledger and metrics: bounded in time and bytes, errors as sentences.
+
+`requests` bounds each read, not the whole answer: a server that sends a byte a second would hold a page for ever. Here
+one deadline covers connecting, waiting and reading, and an answer that is longer than it may be is cut off.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError
+from urllib3.util.retry import Retry
+
+from queries.errors import SourceError
+
+MAX_BYTES = 16 * 2**20
+CHUNK = 64 * 1024
+
+
+class HttpClient:
+    """Asks one server. `name` is what people call it, `variable` the setting of its address; both stand in sentences.
+
+    Times are seconds. Redirects are not followed: a login page must not be read as an answer, nor a token be sent on.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        source: str,
+        name: str,
+        variable: str,
+        headers: Mapping[str, str] | None = None,
+        connections: int = 4,
+        connect_timeout: float = 3.0,
+        timeout: float = 10.0,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        self.url = url.rstrip("/")
+        self.source = source
+        self.name = name
+        self.variable = variable
+        self.timeout = timeout
+        self._connect_timeout = connect_timeout
+        self._max_bytes = max_bytes
+        self._headers = {"Accept": "application/json", **(headers or {})}
+        self._adapter = HTTPAdapter(pool_maxsize=connections, max_retries=Retry(total=0, raise_on_status=False))
+        # A session is not made for several threads at once: each has its own, on one pool of connections.
+        self._local = threading.local()
+
+    def get(self, path: str, params: Mapping[str, Any] | None = None, *, timeout: float | None = None) -> Any:
+        """The JSON at `path`. Raises SourceError."""
+        return self.ask("GET", path, params=params, timeout=timeout)[0]
+
+    def post(self, path: str, body: Any, *, params: Mapping[str, Any] | None = None) -> Any:
+        """Send JSON and give the JSON of the answer (None when it is empty). Raises SourceError."""
+        return self.ask("POST", path, params=params, body=body)[0]
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        body: Any = None,
+        timeout: float | None = None,
+    ) -> tuple[Any, Mapping[str, str]]:
+        """The JSON of the answer and its headers. Raises SourceError."""
+        until = time.monotonic() + (timeout or self.timeout)
+        try:
+            with self._session().request(
+                method,
+                f"{self.url}{quote(path, safe='/:@!$,;=~-._%')}",
+                params=dict(params) if params else None,
+                json=body,
+                timeout=(min(self._connect_timeout, timeout or self.timeout), timeout or self.timeout),
+                allow_redirects=False,
+                stream=True,
+            ) as answer:
+                content = self._read(answer, until)
+                if not 200 <= answer.status_code < 300:
+                    raise self._refused(answer.status_code)
+                headers = dict(answer.headers)
+        except requests.Timeout:
+            raise self._error("has not answered in time.", "timeout") from None
+        except (requests.RequestException, HTTPError, OSError) as error:
+            if "timed out" in str(error).lower():
+                raise self._error("has not answered in time.", "timeout") from None
+            if isinstance(error, requests.exceptions.ChunkedEncodingError | HTTPError):
+                raise self._error("broke off in the middle of its answer.", "down") from None
+            raise self._error("cannot be reached.", "down") from None
+        if not content.strip():
+            return None, headers
+        try:
+            return json.loads(content), headers
+        except (ValueError, RecursionError):
+            raise self.garbage() from None
+
+    def ping(self, path: str, params: Mapping[str, Any] | None = None, *, timeout: float = 3.0) -> float:
+        """Seconds until `path` answers with JSON. Raises SourceError."""
+        began = time.monotonic()
+        self.get(path, params, timeout=timeout)
+        return time.monotonic() - began
+
+    def garbage(self) -> SourceError:
+        """The error for an answer that is not in the form of this API; clients raise it for a field that is missing."""
+        return SourceError(
+            f"What answers at {self.variable} does not speak the API of {self.name}.",
+            kind="refused",
+            source=self.source,
+        )
+
+    def close(self) -> None:
+        """Drop the connections."""
+        self._adapter.close()
+
+    def _session(self) -> requests.Session:
+        session: requests.Session | None = getattr(self._local, "session", None)
+        if session is None:
+            session = self._local.session = requests.Session()
+            # No proxy and no .netrc from the environment: where a token goes is said by the settings alone.
+            session.trust_env = False
+            session.headers.update(self._headers)
+            session.mount("http://", self._adapter)
+            session.mount("https://", self._adapter)
+        return session
+
+    def _read(self, answer: requests.Response, until: float) -> bytes:
+        content = bytearray()
+        # read1 gives what has come, so that a server which trickles cannot outlast the deadline.
+        while part := answer.raw.read1(CHUNK, decode_content=True):
+            content += part
+            if len(content) > self._max_bytes:
+                raise SourceError(
+                    f"The answer of {self.name} is larger than {self._max_bytes // 2**20} MiB: narrow the choice.",
+                    kind="too_large",
+                    source=self.source,
+                )
+            if time.monotonic() > until:
+                raise self._error("has not answered in time.", "timeout")
+        return bytes(content)
+
+    def _refused(self, status: int) -> SourceError:
+        if status in {401, 403}:
+            return self._error(f"does not let Mirador in (HTTP {status}): check its token.", "refused")
+        if status == 404:
+            return self._error("does not know what was asked for (HTTP 404).", "refused")
+        if status == 429:
+            return self._error("is asked too often (HTTP 429): it answers again in a moment.", "down")
+        if status >= 500:
+            return self._error(f"failed (HTTP {status}).", "down")
+        if 300 <= status < 400:
+            return self._error(f"sends elsewhere (HTTP {status}): check {self.variable}.", "refused")
+        return self._error(f"refused the question (HTTP {status}).", "refused")
+
+    def _error(self, what: str, kind: Any) -> SourceError:
+        return SourceError(f"{self.name} {what}", kind=kind, source=self.source)
