@@ -92,4 +92,26 @@ def make_client(source: OutsideSource, outside: Outside, bounds: Bounds) -> Outs
     return _MAKERS[source](outside, bounds)
 
 
-_MAKERS: dict[OutsideSource, Callable[[Outside, Bounds], OutsideClient]] = {}
+def _alertmanager(outside: Outside, bounds: Bounds) -> OutsideClient:
+    from queries.alertmanager_client import make
+
+    return make(outside, bounds)
+
+
+def _oncall(outside: Outside, bounds: Bounds) -> OutsideClient:
+    from queries.pagerduty_client import make
+
+    return make(outside, bounds)
+
+
+def _uptime(outside: Outside, bounds: Bounds) -> OutsideClient:
+    from queries.uptimerobot_client import make
+
+    return make(outside, bounds)
+
+
+_MAKERS: dict[OutsideSource, Callable[[Outside, Bounds], OutsideClient]] = {
+    "alertmanager": _alertmanager,
+    "oncall": _oncall,
+    "uptime": _uptime,
+}
