@@ -106,6 +106,21 @@ def _said(status: int, sentence: str, **headers: str) -> Response:
     return JSONResponse({"error": sentence}, status, headers={**NO_STORE, **headers})
 
 
+def refused(request: Request, settings: Settings) -> Response | None:
+    """What whoever asks without the token is told; None when he may go on."""
+    if settings.hook_token is None:
+        return _said(404, "This address is shut: set MIRADOR_HOOK_TOKEN to open it.")
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    wanted = settings.hook_token.get_secret_value()
+    if scheme.lower() == "bearer" and hmac.compare_digest(token.strip().encode(), wanted.encode()):
+        return None
+    return _said(
+        401,
+        "This address asks for the header Authorization: Bearer with MIRADOR_HOOK_TOKEN.",
+        **{"WWW-Authenticate": "Bearer"},
+    )
+
+
 async def _take(
     request: Request,
     *,
@@ -114,16 +129,8 @@ async def _take(
     form: type[_Webhook] | type[_Told],
     source: str,
 ) -> Response:
-    if settings.hook_token is None:
-        return _said(404, "This address is shut: set MIRADOR_HOOK_TOKEN to open it.")
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    wanted = settings.hook_token.get_secret_value()
-    if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip().encode(), wanted.encode()):
-        return _said(
-            401,
-            "This address asks for the header Authorization: Bearer with MIRADOR_HOOK_TOKEN.",
-            **{"WWW-Authenticate": "Bearer"},
-        )
+    if (refusal := refused(request, settings)) is not None:
+        return refusal
     body = b""
     async for part in request.stream():
         body += part
