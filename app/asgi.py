@@ -8,6 +8,7 @@
 | `/api/kpis` | the KPIs of a day (`?day=YYYY-MM-DD`, `?lang=es` or `en`) as JSON |
 | `/download/rows` | all rows behind a number, by a signed link that a panel gave: see `app/download.py` |
 | `/hooks/alertmanager`, `/hooks/events` | take what Alertmanager and deployments tell: see `app/hooks.py` |
+| `/hooks/watchdog` | takes the alert that always fires, whose silence is told: see `app/watchdog.py` |
 
 `/metrics` and `/api/kpis` hold business numbers. With MIRADOR_API_TOKEN they ask for `Authorization: Bearer`. Where
 login is configured and no token is, they give none: a number behind a login must not stand open beside it.
@@ -52,6 +53,7 @@ from app.hooks import hook_routes
 from app.settings import Settings, SettingsError, connect, settings
 from app.slos import SloBoard
 from app.state import migrate_soon
+from app.watchdog import WatchdogCollector, watchdog_routes
 
 PROBE_SECONDS = 1.0
 PROBE_KEPT_SECONDS = 3.0
@@ -65,6 +67,7 @@ except SettingsError as error:
 
 board = Board()
 slo_board = SloBoard()
+watchdog = WatchdogCollector(_settings)
 _api_limiter = anyio.CapacityLimiter(4)
 
 
@@ -297,7 +300,7 @@ async def lifespan(_app: st.App) -> AsyncIterator[dict[str, Any]]:
     # Without a token a login keeps the numbers in; see the module.
     board.open = _settings.api_token is not None or not login_required()
     slo_board.open = reconciliation.collector.open = board.open
-    for collector in (board, slo_board):
+    for collector in (board, slo_board, watchdog):
         with suppress(ValueError):
             telemetry.registry.register(collector)
     _end_promptly()
@@ -334,6 +337,7 @@ app = st.App(
         Route("/api/kpis", api_kpis),
         Route("/download/rows", rows_download),
         *hook_routes(_settings),
+        *watchdog_routes(_settings),
     ],
     middleware=[Middleware(CountSessions)],
     lifespan=lifespan,

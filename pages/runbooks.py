@@ -17,6 +17,7 @@ OWNERS = {"engineer": _("engineers"), "analyst": _("analysts"), "executive": _("
 BADGES = {
     "critical": (_("critical"), "red", ":material/e911_emergency:"),
     "warning": (_("warning"), "orange", ":material/warning:"),
+    "none": (_("calls nobody"), "gray", ":material/notifications_paused:"),
 }
 # How the tables are shown; one that is not named here shows all that its query declares.
 TABLES = {

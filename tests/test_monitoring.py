@@ -76,7 +76,7 @@ def test_the_seeds_seven_alerts_are_there() -> None:
 @pytest.mark.parametrize("name", sorted(ALERTS))
 def test_an_alert_says_what_whose_and_where_in_both_languages(name: str) -> None:
     rule = ALERTS[name]
-    assert rule["labels"]["severity"] in {"critical", "warning"}
+    assert rule["labels"]["severity"] in ({"none"} if name == "Watchdog" else {"critical", "warning"})
     assert rule["labels"]["owner"] in {"executive", "analyst", "engineer"}
     said = rule["annotations"]
     for text in ("summary", "description"):
@@ -503,6 +503,24 @@ CASES: dict[str, list[Case]] = {
             {60: 0},
         ),
     ],
+    "Watchdog": [
+        Case("whatever is up or down", {BACKEND: "1x20 0x20"}, {0: 1, 10: 1, 30: 1}),
+    ],
+    "WatchdogSilent": [
+        Case(
+            "heard every minute, then not for half an hour, then again",
+            {"mirador_watchdog_heard_timestamp_seconds": "0+60x10 600x30 2460+60x20"},
+            {10: 0, 19: 0, 30: 1, 50: 0},
+        ),
+        Case(
+            "one process of two hears it",
+            {
+                'mirador_watchdog_heard_timestamp_seconds{instance="a"}': "0x60",
+                'mirador_watchdog_heard_timestamp_seconds{instance="b"}': "0+60x60",
+            },
+            {40: 0},
+        ),
+    ],
     "MetricsLedgerGap": [
         Case(
             "one contract of two is beyond its band, then inside again",
@@ -516,7 +534,7 @@ CASES: dict[str, list[Case]] = {
     ],
 }
 # With no series at all only what is missing itself is told.
-NOTHING = {"BackendDown": 1, "MiradorDown": 1}
+NOTHING = {"BackendDown": 1, "MiradorDown": 1, "Watchdog": 1}
 
 
 def unit_tests(alert: str) -> dict[str, Any]:
@@ -571,6 +589,8 @@ def test_every_alert_has_cases_that_fire_and_that_do_not() -> None:
     }
     assert ours == set(CASES)
     for alert, cases in CASES.items():
+        if alert == "Watchdog":
+            continue
         assert any({0, 1} <= {min(n, 1) for n in case.firing.values()} for case in cases), alert
         # Not only because it had no time yet: it ends while its series go on.
         numbers = [list(case.firing.values()) for case in cases]
@@ -680,6 +700,8 @@ def test_alertmanager_takes_its_configuration_and_calls_whom_it_should(amtool: s
 
     assert receivers("severity=critical") == {"mirador", "pagerduty-oncall", "slack-critical"}
     assert receivers("severity=warning") == {"mirador", "slack-warnings"}
+    # The dead man's switch is heard by its own receiver, and calls nobody.
+    assert receivers("alertname=Watchdog", "severity=none") == {"watchdog"}
     # What says no severity, or a new one, is seen, too.
     assert receivers("severity=odd") == receivers("alertname=x") == {"mirador", "slack-warnings"}
 
@@ -719,7 +741,8 @@ def test_a_critical_alert_reaches_both_once_is_inhibited_by_its_cause_and_resolv
         config = yaml.safe_load(text)
         # A person waits ten seconds for the rest of a group; a test need not.
         config["route"] |= {"group_wait": "300ms", "group_interval": "1s"}
-        config["route"]["routes"][0]["group_interval"] = "1s"
+        for route in config["route"]["routes"]:
+            route |= {"group_interval": "1s"} if route["receiver"] in {"mirador", "watchdog"} else {}
         (folder / "alertmanager.yml").write_text(yaml.safe_dump(config))
 
         def tell(**labels: str) -> dict[str, Any]:
@@ -749,7 +772,16 @@ def test_a_critical_alert_reaches_both_once_is_inhibited_by_its_cause_and_resolv
             down = tell(alertname="BackendDown", severity="critical", owner="engineer", component="api")
             errors = tell(alertname="HighErrorRate", severity="critical", owner="engineer", needs="backend")
             late = tell(alertname="HighLatePayments", severity="warning", owner="analyst", needs="mirador")
-            post(down, errors, late)
+            probe = tell(alertname="ComponentDown", severity="critical", owner="engineer", component="api")
+            budget = {"alertname": "PaymentBudgetBurn", "sloth_id": "mirador-payment_success", "owner": "engineer"}
+            burning = [
+                tell(**budget, severity=severity, sloth_severity=kind)
+                for severity, kind in (("critical", "page"), ("warning", "ticket"))
+            ]
+            other = tell(
+                alertname="LatencyBudgetBurn", severity="warning", sloth_severity="ticket", sloth_id="mirador-latency"
+            )
+            post(down, errors, late, probe, *burning, other, tell(alertname="Watchdog", severity="none"))
             wait_for(
                 lambda: messages("pagerduty", "BackendDown") and messages("slack/conductores-alerts", "BackendDown")
             )
@@ -759,9 +791,24 @@ def test_a_critical_alert_reaches_both_once_is_inhibited_by_its_cause_and_resolv
             assert not messages("pagerduty", "HighErrorRate")
             assert not messages("slack/", "HighErrorRate")
             found = requests.get(f"{server.url}/api/v2/alerts", timeout=5).json()
-            states = {one["labels"]["alertname"]: one["status"] for one in found}
-            assert states["HighErrorRate"]["inhibitedBy"]
-            assert not states["HighLatePayments"]["inhibitedBy"]
+            states = {
+                (one["labels"]["alertname"], one["labels"].get("sloth_severity")): bool(one["status"]["inhibitedBy"])
+                for one in found
+            }
+            assert states == {
+                ("BackendDown", None): False,
+                ("HighErrorRate", None): True,
+                ("HighLatePayments", None): False,
+                # The probe of the API tells the same once more; the page of a budget is enough, its ticket waits.
+                ("ComponentDown", None): True,
+                ("PaymentBudgetBurn", "page"): False,
+                ("PaymentBudgetBurn", "ticket"): True,
+                ("LatencyBudgetBurn", "ticket"): False,
+                ("Watchdog", None): False,
+            }
+            wait_for(lambda: messages("slack/mirador/hooks/watchdog", "Watchdog"))
+            assert not messages("slack/conductores", "Watchdog")
+            assert not messages("pagerduty", "Watchdog")
             page = messages("pagerduty", "BackendDown")
             assert [one["event_action"] for one in page] == ["trigger"]
             assert page[0]["payload"]["severity"] == "critical"
@@ -971,7 +1018,7 @@ def test_every_metric_of_mirador_that_a_rule_reads_is_one_that_mirador_exports(l
         queries.disconnect()
     exported = {family.name for family in families}
     # Told by reconciliation and by the objectives that are read from the ledger, in collectors of their own.
-    exported |= {"mirador_reconciliation_excess", "mirador_slo_events"}
+    exported |= {"mirador_reconciliation_excess", "mirador_slo_events", "mirador_watchdog_heard_timestamp_seconds"}
     read = set(re.findall(r"\b(mirador_\w+)", " ".join(rule["expr"] for rule in rules())))
     assert read <= exported, read - exported
 
