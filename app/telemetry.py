@@ -1,18 +1,15 @@
 """What Mirador tells about itself: its own metrics, one-line logs, and error reports with nothing personal in them.
 
-One scrubber stands before every way out (log, Sentry): it knows the configured secrets by value, keys that must never
-leave by name, and personal data by pattern.
+One scrubber (`queries/scrub.py`) stands before every way out: log, Sentry, spans.
 """
 
 from __future__ import annotations
 
 import logging
-import re
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from datetime import date
+from collections.abc import Iterator
 from typing import Any
 
 import sentry_sdk
@@ -27,134 +24,10 @@ from streamlit import config
 
 import queries
 from app.settings import Settings
+from queries import scrub
+from queries.scrub import mask, mask_all
 
-REMOVED = "[removed]"
 log = logging.getLogger("mirador")
-
-
-# --- the scrubber -----------------------------------------------------------------------------------------------------
-
-# Parts of key names whose values never leave, whatever they are; compared without case, dashes and underscores.
-_DENIED_KEYS = re.compile(
-    r"password|passwd|pwd|secret|token|apikey|authorization|cookie|credential|session|dsn|privatekey|csrf|xsrf"
-    r"|email|correo|phone|telefono|celular|mobile|curp|rfc$|^rfc|clabe|card|tarjeta|cvv|iban|address|direccion"
-    r"|firstname|lastname|fullname|surname|apellido|nombre|birth|nacimiento|ssn|nss"
-    r"|params$|parameters$|bindvars|^vars$|body$|querystring|ipaddress|^ip$|username"
-)
-# Structure that a report cannot be read without; kept as it is only while it looks like what it should be.
-_STRUCTURE = {
-    **dict.fromkeys(
-        ("event_id", "trace_id", "span_id", "parent_span_id", "replay_id", "profile_id"),
-        re.compile(r"[0-9a-f]{16}|[0-9a-f]{32}"),
-    ),
-    **dict.fromkeys(
-        ("timestamp", "start_timestamp"), re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|\+00:00)")
-    ),
-}
-_NUMBERS = {"timestamp", "start_timestamp", "lineno", "colno"}
-
-# Repetitions are bounded, so that a long text costs time in proportion to its length.
-_PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
-    # user:password@ in any address, up to the last @: passwords hold every sign
-    (re.compile(r"(?<=://)[^\s'\"<>]{0,2000}@"), f"{REMOVED}@"),
-    (re.compile(r"\b((?i:bearer))\s+[\w.~+/=:-]{6,}"), rf"\1 {REMOVED}"),
-    (re.compile(r"\b((?i:basic|digest|token))\s+(?=\S{0,200}[\dA-Z=])[\w.~+/=:-]{8,}"), rf"\1 {REMOVED}"),
-    # a JSON web token
-    (re.compile(r"\beyJ[\w-]{5,}\.[\w-]+(?:\.[\w-]*)?"), REMOVED),
-    # name = value, in a URL, a DSN, JSON or a sentence
-    (
-        re.compile(
-            r"((?:password|passwd|pwd|secret|token|api[_-]?key|authorization|cookie|credential|dsn)[\w-]{0,40}"
-            r"[\"']?\s{0,5}[=:]\s{0,5})(\"[^\"]*\"|'[^']*'|[^\s\"'&,;)}\]]+)",
-            re.I,
-        ),
-        rf"\1{REMOVED}",
-    ),
-    # what SQLAlchemy, psycopg and PostgreSQL add to an error: the bound values and the row
-    (re.compile(r"\[parameters: .*?\](?=\n|$)", re.S), f"[parameters: {REMOVED}]"),
-    (re.compile(r"\b(DETAIL|CONTEXT|DETALLE|CONTEXTO):[^\n]*"), rf"\1: {REMOVED}"),
-    (re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]{1,80}@[\w-]{1,63}(?:\.[\w-]{1,63})+"), REMOVED),
-    # CURP, then RFC (of a person and of a company)
-    (re.compile(r"(?<![^\W_])[A-Z]{4}\d{6}[HMX][A-Z]{5}[A-Z0-9]\d(?![^\W_])", re.I), REMOVED),
-    (re.compile(r"(?<![^\W_])[A-ZÑ&]{3,4}-?\d{6}-?[A-Z0-9]{3}(?![^\W_])", re.I), REMOVED),
-)
-# Not a date, not an IPv4 address.
-_LONG_NUMBER = re.compile(
-    r"(?<!\w)(?<!\d\.)(?!\d{4}-\d\d-\d\d(?!\d))(?!\d{1,3}(?:\.\d{1,3}){3}(?![\d.]))"
-    r"\+?\(?\d(?:[ .()-]{0,2}\d){9,22}(?!\w)|\d{13,19}"
-)
-_SQL = re.compile(r"\b(select|insert|update|delete|values|where|with)\b", re.I)
-_LITERAL = re.compile(r"'(?:[^']|'')*'")
-
-
-def _luhn(digits: str) -> bool:
-    total = 0
-    for place, digit in enumerate(reversed(digits)):
-        value = int(digit) * (2 if place % 2 else 1)
-        total += value - 9 if value > 9 else value
-    return total % 10 == 0
-
-
-def _number(match: re.Match[str]) -> str:
-    """Telephone numbers (10 to 13 digits), card numbers (by Luhn) and CLABE accounts (18 digits) go."""
-    digits = re.sub(r"\D", "", match[0])
-    personal = 10 <= len(digits) <= 13 or len(digits) == 18 or (13 <= len(digits) <= 19 and _luhn(digits))
-    return REMOVED if personal else match[0]
-
-
-class Scrubber:
-    """Takes secrets and personal data out of texts and of nested data."""
-
-    def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._secrets = tuple(secrets)
-
-    def text(self, text: str) -> str:
-        """The text without configured secrets, credentials, personal data and SQL values."""
-        for secret in self._secrets:
-            text = text.replace(secret, REMOVED)
-        for pattern, instead in _PATTERNS:
-            text = pattern.sub(instead, text)
-        if _SQL.search(text):
-            text = _LITERAL.sub("'?'", text)
-        return _LONG_NUMBER.sub(_number, text)
-
-    def data(self, value: Any, key: str = "", depth: int = 0) -> Any:
-        """Nested data without values under denied keys, and with every text scrubbed; keys are scrubbed, too."""
-        if depth > 40:
-            return REMOVED
-        if isinstance(value, Mapping):
-            return {
-                self.text(str(name)): REMOVED
-                if _DENIED_KEYS.search(re.sub(r"[_\W]", "", str(name).lower())) and not _harmless(item)
-                else self.data(item, str(name), depth + 1)
-                for name, item in value.items()
-            }
-        if isinstance(value, str):
-            shape = _STRUCTURE.get(key)
-            return value if shape and shape.fullmatch(value) else self.text(value)
-        if value is None or isinstance(value, bool | date):
-            return value
-        if isinstance(value, int | float):
-            if key in _NUMBERS:
-                return value
-            return value if self.text(str(value)) == str(value) else REMOVED
-        if isinstance(value, bytes | bytearray | memoryview):
-            return REMOVED
-        if isinstance(value, Iterable):
-            return [self.data(item, key, depth + 1) for item in value]
-        return self.text(str(value))
-
-
-def _harmless(value: Any) -> bool:
-    return value is None or value == "" or value == {} or value == []
-
-
-_scrubber = Scrubber()
-
-
-def scrubber() -> Scrubber:
-    """The scrubber of this process; it knows the configured secrets once `start` has run."""
-    return _scrubber
 
 
 # --- logs -------------------------------------------------------------------------------------------------------------
@@ -170,7 +43,7 @@ class OneLine(logging.Formatter):
         line = f"{self.formatTime(record)} {record.levelname.lower()} {record.name} {_quoted(record.getMessage())}"
         if record.exc_info:
             error = record.exc_text or self.formatException(record.exc_info)
-            line += f" error={_quoted(_scrubber.text(error))}"
+            line += f" error={_quoted(mask(error))}"
         return line
 
 
@@ -183,10 +56,10 @@ class NoSecrets(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Always True: the record goes on, cleaned."""
-        record.msg, record.args = _scrubber.text(record.getMessage()), None
+        record.msg, record.args = mask(record.getMessage()), None
         if record.exc_info and not record.exc_text:
             # Formatters use a text that is there already and never look at the exception again.
-            record.exc_text = _scrubber.text(logging.Formatter().formatException(record.exc_info))
+            record.exc_text = mask(logging.Formatter().formatException(record.exc_info))
         return True
 
 
@@ -232,16 +105,16 @@ def clean_event(event: Event, _hint: Hint | None = None) -> Event:
     # Command lines carry parameters of queries.
     cleaned["extra"] = {k: v for k, v in (cleaned.get("extra") or {}).items() if k != "sys.argv"}
     kept = {name: cleaned.pop(name) for name in ("modules", "sdk", "_meta") if name in cleaned}
-    cleaned = _scrubber.data(_without(cleaned))
+    cleaned = mask_all(_without(cleaned))
     cleaned |= {name: value for name, value in kept.items() if name in ("modules", "sdk")}
     if request:
         cleaned["request"] = {
-            name: _scrubber.text(str(value).split("?")[0].split("#")[0])
+            name: mask(str(value).split("?")[0].split("#")[0])
             for name, value in request.items()
             if name in _REQUEST_KEPT
         }
     if user.get("id"):
-        cleaned["user"] = {"id": _scrubber.text(str(user["id"]))}
+        cleaned["user"] = {"id": mask(str(user["id"]))}
     return cleaned  # type: ignore[return-value]
 
 
@@ -256,7 +129,7 @@ def _without(value: Any) -> Any:
 
 def clean_breadcrumb(crumb: Breadcrumb, _hint: BreadcrumbHint | None = None) -> Breadcrumb:
     """The breadcrumb with its texts and data scrubbed."""
-    return _scrubber.data(dict(crumb))
+    return mask_all(dict(crumb))
 
 
 def start_sentry(dsn: str, *, environment: str, transport: Any = None) -> None:
@@ -285,8 +158,7 @@ def start_sentry(dsn: str, *, environment: str, transport: Any = None) -> None:
 
 def start(settings: Settings) -> None:
     """Make the scrubber know the configured secrets, and start logs and error reports."""
-    global _scrubber
-    _scrubber = Scrubber(settings.secrets())
+    scrub.know(settings.secrets())
     start_logging()
     if settings.sentry_dsn:
         start_sentry(settings.sentry_dsn.get_secret_value(), environment=settings.environment)

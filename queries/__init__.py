@@ -19,6 +19,7 @@ from queries.reconcile import Result, daily_differences, reconcile, reconcile_al
 from queries.reconcile_model import Finding
 from queries.rollups import RollupStates
 from queries.rows import count_rows, page_of, rows, stream_rows
+from queries.scrub import mask, mask_all
 from queries.sources import (
     Answer,
     Prometheus,
@@ -74,6 +75,8 @@ __all__ = [
     "is_configured",
     "ledger",
     "load_queries",
+    "mask",
+    "mask_all",
     "metrics",
     "normal_days",
     "outside",

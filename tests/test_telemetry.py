@@ -18,7 +18,7 @@ from sentry_sdk.envelope import Envelope
 from sentry_sdk.transport import Transport
 
 from app import telemetry
-from queries import SourceError
+from queries import SourceError, scrub
 
 _UPPER = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _DIGITS = "0123456789"
@@ -46,7 +46,7 @@ def sent() -> Iterator[_Kept]:
 
 
 def _luhn_digit(digits: str) -> str:
-    return next(d for d in _DIGITS if telemetry._luhn(digits + d))
+    return next(d for d in _DIGITS if scrub.luhn(digits + d))
 
 
 def _text(alphabet: str, least: int, most: int | None = None) -> st.SearchStrategy[str]:
@@ -190,14 +190,14 @@ def test_a_source_that_is_not_configured_is_no_error_to_report(sent: _Kept):
     ],
 )
 def test_ordinary_texts_stay_as_they_are(text: str):
-    assert telemetry.Scrubber().text(text) == text
+    assert scrub.Scrubber().text(text) == text
 
 
 def test_a_long_text_is_cleaned_in_proportion_to_its_length():
-    start = time.perf_counter()
-    for unit in ("a", "1 ", "a.-", "@", "=", "password", "a@"):
-        telemetry.Scrubber(["hunter2hunter2"]).text(unit * (60_000 // len(unit)))
-    assert time.perf_counter() - start < 5
+    start = time.process_time()
+    for unit in ("a", "1 ", "a.-", "@", "=", "password", "a@", "%40", "eyJ", "-eyJ", "1-", "55 "):
+        scrub.Scrubber(["hunter2hunter2"]).text(unit * (60_000 // len(unit)))
+    assert time.process_time() - start < 5
 
 
 def test_configured_secrets_and_stacks_are_cleaned_in_logs_and_each_record_is_one_line():
@@ -207,14 +207,14 @@ def test_configured_secrets_and_stacks_are_cleaned_in_logs_and_each_record_is_on
     handler.addFilter(telemetry.NoSecrets())
     logger = logging.Logger("mirador.test")
     logger.addHandler(handler)
-    before = telemetry._scrubber
-    telemetry._scrubber = telemetry.Scrubber(["s3cr3t value"])
+    before = scrub.scrubber()
+    scrub.know(["s3cr3t value"])
     try:
         raise ValueError("cannot reach postgresql://reader:pa55word@db\nwith s3cr3t value")
     except ValueError:
         logger.exception('asked "%s"', "juan@example.mx")
     finally:
-        telemetry._scrubber = before
+        scrub._scrubber = before
     lines = out.getvalue().splitlines()
     assert len(lines) == 1
     assert "ValueError" in lines[0]
