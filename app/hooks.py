@@ -7,13 +7,19 @@ Both ask for `Authorization: Bearer` with MIRADOR_HOOK_TOKEN, and are shut witho
 order, an event is kept once: an alert is known by its fingerprint and its start, another event by its `id` where it has
 one, else by kind, title and start. 200 says that all was kept; 4xx that the message is wrong and must not come again;
 503 that it should, for the state database is away.
+
+Critical alerts also open, join and end incidents (`app/incidents.py`), in the same transaction as their events. In a
+flood the messages that come while one transaction runs are kept together by the next one: each is answered when it is
+kept, and the database sees a few large writes in the place of many small ones.
 """
 
 from __future__ import annotations
 
 import hmac
 import json
-from datetime import UTC
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -25,10 +31,15 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 import queries
+from app.incidents import Alert, alert_of, keep_alerts
 from app.settings import Settings
 from app.state import LINK_LENGTH, TITLE_LENGTH, BadEvent, checked, fingerprint_of, keep_events, one_line
 
 MAX_BYTES = 1 << 20
+# Alerts of one transaction; a message is never torn apart.
+BATCH = 2000
+# Whoever waits longer than this is asked to come again.
+WAIT_SECONDS = 10.0
 NO_STORE = {"Cache-Control": "no-store"}
 
 Words = Annotated[str, Field(max_length=4096)]
@@ -60,13 +71,29 @@ class _Alert(BaseModel):
         began = self.startsAt.astimezone(UTC).isoformat()
         return {**event, "fingerprint": f"alert:{fingerprint_of((self.fingerprint, began))}"}
 
+    def critical(self, event: dict[str, Any]) -> Alert | None:
+        """The alert for incidents, or None; `event` is what `event()` gave."""
+        ends_at = event["ends_at"]
+        if self.status == "resolved" and ends_at is None:
+            ends_at = max(datetime.now(UTC), self.startsAt)
+        return alert_of(
+            self.labels,
+            self.annotations,
+            fingerprint=self.fingerprint,
+            starts_at=event["starts_at"],
+            ends_at=ends_at,
+            link=event["link"],
+        )
+
 
 class _Webhook(BaseModel):
     alerts: Annotated[list[_Alert], Field(max_length=2000)]
 
-    def events(self) -> list[dict[str, Any]]:
-        """The message as events."""
-        return [alert.event() for alert in self.alerts]
+    def told(self) -> _Message:
+        """The message as events and critical alerts."""
+        events = [alert.event() for alert in self.alerts]
+        critical = [alert.critical(event) for alert, event in zip(self.alerts, events, strict=True)]
+        return _Message(events, [one for one in critical if one is not None])
 
 
 class _Told(BaseModel):
@@ -77,14 +104,14 @@ class _Told(BaseModel):
     ends_at: AwareDatetime | None = None
     link: str | None = None
 
-    def events(self) -> list[dict[str, Any]]:
+    def told(self) -> _Message:
         """The message as one event."""
         event = checked(
             kind=self.kind, title=self.title, starts_at=self.starts_at, ends_at=self.ends_at, link=self.link
         )
         began = self.starts_at.astimezone(UTC).isoformat()
         parts = ("id", self.id) if self.id else (event["kind"], event["title"], began)
-        return [{**event, "fingerprint": f"told:{fingerprint_of(parts)}"}]
+        return _Message([{**event, "fingerprint": f"told:{fingerprint_of(parts)}"}], [])
 
 
 def _is_link(text: str | None) -> bool:
@@ -92,13 +119,81 @@ def _is_link(text: str | None) -> bool:
     return link.startswith(("http://", "https://")) and " " not in link and len(link) <= LINK_LENGTH
 
 
+@dataclass
+class _Message:
+    """What one request told, and what became of it: how many events were new or touched, or why none was kept."""
+
+    events: list[dict[str, Any]]
+    alerts: list[Alert]
+    kept: int = 0
+    failure: queries.SourceError | None = None
+    done: bool = False
+
+
+class _Flood:
+    """Keeps messages of alerts: those that come while a transaction runs go together into the next one."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._waiting: list[_Message] = []
+        self._busy = anyio.Lock()
+        # Hooks are few; what waits for the state database must not take the threads that others need.
+        self._limiter = anyio.CapacityLimiter(1)
+
+    async def keep(self, message: _Message) -> int:
+        """Keep the message, and give how many events were new or touched. Raises SourceError."""
+        self._waiting.append(message)
+        async with self._busy:
+            # Whoever had the turn before may have kept it along with its own; in a flood it may take several.
+            while not message.done:
+                await self._keep_some()
+        if message.failure is not None:
+            raise message.failure
+        return message.kept
+
+    async def _keep_some(self) -> None:
+        batch: list[_Message] = []
+        size = 0
+        while self._waiting and (not batch or size + len(self._waiting[0].events) <= BATCH):
+            batch.append(self._waiting.pop(0))
+            size += len(batch[-1].events)
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(self._write, batch, limiter=self._limiter)
+        for one in batch:
+            one.done = True
+
+    def _write(self, batch: list[_Message]) -> None:
+        try:
+            self._write_together(batch)
+        except queries.SourceError as error:
+            if len(batch) > 1 and error.kind not in {"down", "timeout", "not_configured"}:
+                # One that the database refuses must not take the others with it.
+                for one in batch:
+                    self._write([one])
+                return
+            for one in batch:
+                one.failure = error
+
+    def _write_together(self, batch: list[_Message]) -> None:
+        events = [event for one in batch for event in one.events]
+        keep_alerts(self._settings, events, [alert for one in batch for alert in one.alerts])
+        for one in batch:
+            one.kept = len({event["fingerprint"] for event in one.events})
+
+
 def hook_routes(settings: Settings) -> list[Route]:
     """The routes, for the host."""
-    # Hooks are few; what waits for the state database must not take the threads that others need.
-    take = partial(_take, settings=settings, limiter=anyio.CapacityLimiter(2))
+    limiter = anyio.CapacityLimiter(2)
+    flood = _Flood(settings)
+
+    async def keep_event(message: _Message) -> int:
+        write = partial(keep_events, settings, message.events, source="deployment")
+        return await anyio.to_thread.run_sync(write, limiter=limiter)
+
+    take = partial(_take, settings=settings)
     return [
-        Route("/hooks/alertmanager", partial(take, form=_Webhook, source="alertmanager"), methods=["POST"]),
-        Route("/hooks/events", partial(take, form=_Told, source="deployment"), methods=["POST"]),
+        Route("/hooks/alertmanager", partial(take, form=_Webhook, keep=flood.keep), methods=["POST"]),
+        Route("/hooks/events", partial(take, form=_Told, keep=keep_event), methods=["POST"]),
     ]
 
 
@@ -125,9 +220,8 @@ async def _take(
     request: Request,
     *,
     settings: Settings,
-    limiter: anyio.CapacityLimiter,
     form: type[_Webhook] | type[_Told],
-    source: str,
+    keep: Callable[[_Message], Awaitable[int]],
 ) -> Response:
     if (refusal := refused(request, settings)) is not None:
         return refusal
@@ -137,7 +231,7 @@ async def _take(
         if len(body) > MAX_BYTES:
             return _said(413, f"A message may have at most {MAX_BYTES:,} bytes.")
     try:
-        events = form.model_validate(json.loads(body)).events()
+        message = form.model_validate(json.loads(body)).told()
     except ValidationError as error:
         return _said(400, _sentence(error))
     except BadEvent as error:
@@ -145,7 +239,10 @@ async def _take(
     except (ValueError, RecursionError):
         return _said(400, "The body is not JSON in UTF-8.")
     try:
-        kept = await anyio.to_thread.run_sync(partial(keep_events, settings, events, source=source), limiter=limiter)
+        with anyio.fail_after(WAIT_SECONDS):
+            kept = await keep(message)
+    except TimeoutError:
+        return _said(503, "Too many messages wait: come again.", **{"Retry-After": "30"})
     except queries.SourceError as error:
         return _said(503, error.sentence, **{"Retry-After": "30"})
     return JSONResponse({"kept": kept}, headers=NO_STORE)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -19,7 +20,7 @@ from zoneinfo import ZoneInfo
 import psycopg
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
@@ -27,6 +28,7 @@ import queries
 from app.auth import Viewer
 from app.settings import Settings
 from queries.events import KINDS
+from queries.ledger_client import _told
 from queries.state_client import StateClient
 
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -121,20 +123,50 @@ class _Writer(StateClient):
         except queries.SourceError as error:
             raise self.told(error) from error
 
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Several statements that are all done or none, bounded like one. Raises SourceError."""
+        try:
+            with (
+                self._engine.connect().execution_options(isolation_level="READ COMMITTED") as connection,
+                self._watched(connection),
+                connection.begin(),
+            ):
+                yield connection
+        except SQLAlchemyError as error:
+            raise self.told(_told(error, "state")) from error
+        except queries.SourceError as error:
+            raise self.told(error) from error
+
 
 @cache
 def _writer(url: str, timezone: str) -> _Writer:
     return _Writer(url, zone=ZoneInfo(timezone), connections=2, query_timeout=3.0, connect_timeout=3.0, read_only=False)
 
 
-def _write(settings: Settings, statement: str, params: dict[str, Any]) -> list[Any]:
+def _writer_of(settings: Settings) -> _Writer:
     if settings.state_url is None:
         raise queries.SourceError(
             "No state database is configured: set MIRADOR_STATE_URL.", kind="not_configured", source="state"
         )
-    rows = _writer(settings.state_url.get_secret_value(), settings.timezone).write(statement, params)
+    return _writer(settings.state_url.get_secret_value(), settings.timezone)
+
+
+def _write(settings: Settings, statement: str, params: dict[str, Any]) -> list[Any]:
+    rows = _writer_of(settings).write(statement, params)
     queries.forget("state")
     return rows
+
+
+@contextmanager
+def transaction(settings: Settings) -> Iterator[Connection]:
+    """A connection to the state database in one transaction; what the pages remember of it is dropped at its end.
+
+    Raises SourceError.
+    """
+    with _writer_of(settings).transaction() as connection:
+        yield connection
+    queries.forget("state")
 
 
 # --- events -----------------------------------------------------------------------------------------------------------
@@ -174,6 +206,17 @@ def keep_events(settings: Settings, events: Sequence[dict[str, Any]], *, source:
 
     Each has kind, title, starts_at, ends_at, link and fingerprint, checked by `checked`. Raises SourceError.
     """
+    if not events:
+        return 0
+    return len(_write(settings, _KEEP, _kept_once(events, source)))
+
+
+def keep_events_in(connection: Connection, events: Sequence[dict[str, Any]], *, source: str) -> int:
+    """As `keep_events`, within a transaction that is the caller's."""
+    return len(connection.execute(text(_KEEP), _kept_once(events, source)).all()) if events else 0
+
+
+def _kept_once(events: Sequence[dict[str, Any]], source: str) -> dict[str, Any]:
     latest: dict[str, dict[str, Any]] = {}
     for one in events:
         known = latest.get(one["fingerprint"])
@@ -182,10 +225,9 @@ def keep_events(settings: Settings, events: Sequence[dict[str, Any]], *, source:
             latest[one["fingerprint"]] = one
         elif one["ends_at"] is not None and one["ends_at"] < known["ends_at"]:
             latest[one["fingerprint"]] = {**known, "ends_at": one["ends_at"]}
-    if not latest:
-        return 0
-    told = json.dumps(list(latest.values()), default=datetime.isoformat)
-    return len(_write(settings, _KEEP, {"events": told, "source": source, "created_by": None}))
+    # In one order, so that two that touch the same rows do not wait for each other.
+    ordered = sorted(latest.values(), key=lambda one: str(one["fingerprint"]))
+    return {"events": json.dumps(ordered, default=datetime.isoformat), "source": source, "created_by": None}
 
 
 def may_write(viewer: Viewer) -> bool:
