@@ -50,10 +50,11 @@ bench: $(VENV)/.ready-dev tools ## Whole-page times in Chromium, as ratios to a 
 screenshots: $(VENV)/.ready-dev ## The README's pictures, from the dashboard on http://localhost:8501 (or URL=...)
 	@$(BIN)/python -m tests.screenshots $(or $(URL),http://localhost:8501) docs/images
 
-lock: $(VENV)/.ready-dev ## Make requirements.txt and requirements-dev.txt anew from pyproject.toml
+lock: $(VENV)/.ready-dev ## Make the requirements files anew from pyproject.toml
 	@$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile -q --universal --upgrade --no-header --no-annotate --no-emit-index-url pyproject.toml -o requirements.txt
 	$(BIN)/uv pip compile -q --universal --no-header --no-annotate --no-emit-index-url -c requirements.txt --group dev pyproject.toml -o requirements-dev.txt
+	$(BIN)/uv pip compile -q --universal --upgrade --no-header --no-annotate --no-emit-index-url --group pyproject.toml:bugsink -o requirements-bugsink.txt
 
 clean-demo: ## Remove the simulated company and its data
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m demo --clean; else rm -rf .demo; fi

@@ -512,11 +512,15 @@ class PrometheusPrograms:
     promtool: Path
 
 
-class _Http(_Context):
-    """What Prometheus, Alertmanager and the blackbox exporter share: one program, one port, an address when ready."""
+class HttpServer(_Context):
+    """What the servers with an HTTP address share: one program, one port, an answer when ready.
+
+    Ended as a leftover is only a process whose command line names `words`: by default the data folder.
+    """
 
     title = ""
     ready = "/-/ready"
+    working_dir: Path | None = None
 
     def __init__(self, config: Path, data_dir: Path, *, program: Path, port: int | None, log: Path | None) -> None:
         self.config = config.resolve()
@@ -532,6 +536,19 @@ class _Http(_Context):
     def url(self) -> str:
         """The base URL."""
         return f"http://{HOST}:{self.port}"
+
+    @property
+    def words(self) -> str:
+        """What only the command line of this server contains."""
+        return str(self.data_dir)
+
+    def environment_of(self) -> Mapping[str, str] | None:
+        """The environment of the process, where it is not this one's."""
+        return None
+
+    def is_ready(self) -> bool:
+        """Whether the server answers."""
+        return answers(f"{self.url}{self.ready}")
 
     @property
     def pid(self) -> int:
@@ -551,15 +568,20 @@ class _Http(_Context):
     def start(self) -> Self:
         """Start the server and wait until it is ready."""
         self.data_dir.mkdir(parents=True, exist_ok=True)
-        end_orphan(self.pid_file, names=str(self.data_dir))
+        end_orphan(self.pid_file, names=self.words)
         for attempt in range(3):
             self.port = free_port(self.wished_port)
             child = Child(
-                self.title, [self.program, *self.arguments()], log=self.log, pid_file=self.pid_file, cwd=self.data_dir
+                self.title,
+                [self.program, *self.arguments()],
+                log=self.log,
+                pid_file=self.pid_file,
+                env=self.environment_of(),
+                cwd=self.working_dir or self.data_dir,
             )
             self._child = child
             try:
-                child.wait_until(lambda: answers(f"{self.url}{self.ready}"), bound=60)
+                child.wait_until(self.is_ready, bound=60)
                 return self
             except BaseException as error:
                 self.stop()
@@ -569,7 +591,7 @@ class _Http(_Context):
 
     def wipe(self) -> None:
         """End a leftover server on the data folder and remove the folder."""
-        end_orphan(self.pid_file, names=str(self.data_dir))
+        end_orphan(self.pid_file, names=self.words)
         shutil.rmtree(self.data_dir, ignore_errors=True)
 
     def stop(self) -> None:
@@ -579,7 +601,7 @@ class _Http(_Context):
             self._child = None
 
 
-class Prometheus(_Http):
+class Prometheus(HttpServer):
     """A Prometheus server on `config` and `data_dir`. `.url` is its base URL once started."""
 
     title = "Prometheus"
@@ -608,7 +630,7 @@ class Prometheus(_Http):
         ]
 
 
-class Alertmanager(_Http):
+class Alertmanager(HttpServer):
     """An Alertmanager on `config` and `data_dir`, alone (no cluster port)."""
 
     title = "Alertmanager"
@@ -629,7 +651,7 @@ class Alertmanager(_Http):
         ]
 
 
-class BlackboxExporter(_Http):
+class BlackboxExporter(HttpServer):
     """A blackbox exporter on `config`; `data_dir` holds its log and pid file only."""
 
     title = "Blackbox exporter"
@@ -647,13 +669,13 @@ class BlackboxExporter(_Http):
 
 def find_prometheus(cache_dir: Path) -> PrometheusPrograms | None:
     """Prometheus and promtool: on PATH, else Debian's package unpacked in `cache_dir`, else Homebrew's, else None."""
-    found = _find(cache_dir, "prometheus", ("prometheus",), beside=("promtool",))
+    found = find_program(cache_dir, "prometheus", ("prometheus",), beside=("promtool",))
     return PrometheusPrograms(found, found.with_name("promtool")) if found else None
 
 
 def find_alertmanager(cache_dir: Path) -> Path | None:
     """The Alertmanager program, sought in the same places."""
-    return _find(cache_dir, "prometheus-alertmanager", ("prometheus-alertmanager", "alertmanager"))
+    return find_program(cache_dir, "prometheus-alertmanager", ("prometheus-alertmanager", "alertmanager"))
 
 
 def find_amtool(cache_dir: Path) -> Path | None:
@@ -665,10 +687,12 @@ def find_amtool(cache_dir: Path) -> Path | None:
 
 def find_blackbox_exporter(cache_dir: Path) -> Path | None:
     """The blackbox exporter, sought in the same places."""
-    return _find(cache_dir, "prometheus-blackbox-exporter", ("prometheus-blackbox-exporter", "blackbox_exporter"))
+    return find_program(
+        cache_dir, "prometheus-blackbox-exporter", ("prometheus-blackbox-exporter", "blackbox_exporter")
+    )
 
 
-def _find(cache_dir: Path, package: str, names: Sequence[str], beside: Sequence[str] = ()) -> Path | None:
+def find_program(cache_dir: Path, package: str, names: Sequence[str], beside: Sequence[str] = ()) -> Path | None:
     """The first program of these names with its companions `beside` it."""
 
     def whole(program: Path) -> bool:
@@ -679,7 +703,7 @@ def _find(cache_dir: Path, package: str, names: Sequence[str], beside: Sequence[
     for program in (*on_path, *unpacked):
         if whole(program):
             return program
-    _unpack_debian(cache_dir, package)
+    unpack_debian(cache_dir, {package: [package]})
     brewed: list[Path] = []
     if brew := shutil.which("brew"):
         for name in names:
@@ -689,11 +713,18 @@ def _find(cache_dir: Path, package: str, names: Sequence[str], beside: Sequence[
     return next((program for program in (*unpacked, *brewed) if whole(program)), None)
 
 
-def _unpack_debian(cache_dir: Path, package: str) -> None:
-    """Download Debian's or Ubuntu's package and unpack it under `cache_dir`, without root; silent when it cannot be."""
-    if not (shutil.which("apt-get") and shutil.which("dpkg")):
+# What could not be had is not sought again by this process: each search may ask the network.
+_sought: set[tuple[Path, str]] = set()
+
+
+def unpack_debian(cache_dir: Path, wanted: Mapping[str, Sequence[str]]) -> None:
+    """Download Debian's or Ubuntu's packages and unpack them without root, each list of packages to its own folder
+    under `cache_dir`; silent when that cannot be.
+    """
+    missing = {name: packages for name, packages in wanted.items() if (cache_dir, name) not in _sought}
+    _sought.update((cache_dir, name) for name in missing)
+    if not missing or not (shutil.which("apt-get") and shutil.which("dpkg")):
         return
-    target = cache_dir / package
     cache_dir.mkdir(parents=True, exist_ok=True)
     # A machine that never ran apt-get update has no lists, and only root may write them: keep own ones beside.
     own = (cache_dir / "apt").resolve()
@@ -703,15 +734,19 @@ def _unpack_debian(cache_dir: Path, package: str) -> None:
     # As root, apt would fetch as the user _apt, who cannot write here.
     private += ["-o", "APT::Sandbox::User=root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
     for options in ([], private):
-        if options and _run(["apt-get", *options, "-qq", "update"], bound=90) is None:
+        if not missing or (options and _run(["apt-get", *options, "-qq", "update"], bound=90) is None):
             continue
-        if _run(["apt-get", *options, "-qq", "download", package], bound=120, cwd=cache_dir) is None:
-            continue
-        archives = sorted(cache_dir.glob(f"{package}_*.deb"))
-        if archives and _run(["dpkg", "-x", str(archives[-1]), str(target)], bound=60) is not None:
-            break
-    for archive in cache_dir.glob(f"{package}_*.deb"):
-        archive.unlink()
+        for name, packages in list(missing.items()):
+            if _run(["apt-get", *options, "-qq", "download", *packages], bound=120, cwd=cache_dir) is None:
+                continue
+            archives = [archive for package in packages for archive in sorted(cache_dir.glob(f"{package}_*.deb"))[-1:]]
+            unpacked = [_run(["dpkg", "-x", str(archive), str(cache_dir / name)], bound=60) for archive in archives]
+            if archives and None not in unpacked:
+                del missing[name]
+    for packages in wanted.values():
+        for package in packages:
+            for archive in cache_dir.glob(f"{package}_*.deb"):
+                archive.unlink()
     shutil.rmtree(own, ignore_errors=True)
 
 

@@ -19,6 +19,9 @@ from sqlalchemy import create_engine, text
 
 from components import set_default_language
 from demo import servers
+from demo.parts import LogStore
+from demo.traces import TraceServer
+from demo.tracker import Bugsink, prepare
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = ROOT / "demo" / "schema.sql"
@@ -145,3 +148,47 @@ def prometheus_server(
     yield start
     for server in running:
         server.stop()
+
+
+# --- the outside sources ---
+
+
+@pytest.fixture(scope="session")
+def moto_server(server_dir: Path) -> Iterator[str]:
+    """CloudWatch Logs (moto behind `demo.cloudwatch`): the base URL, for `endpoint_url=` and MIRADOR_CLOUDWATCH_URL.
+
+    It is empty, and all tests of a session share it: make a log group of your own (`/test/...`). Any credentials do;
+    AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are set for this session. Insights queries are really filtered and
+    counted, in Insights' own forms; see `demo.insights` for what it knows (other commands: MalformedQueryException).
+    """
+    with pytest.MonkeyPatch.context() as patch, LogStore(server_dir / "cloudwatch") as server:
+        patch.setenv("AWS_ACCESS_KEY_ID", "test")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def trace_store() -> Iterator[TraceServer]:
+    """The trace store, in this process: `.url` takes OTLP over HTTP (/v1/traces) and answers Jaeger's API (/api/...).
+
+    All tests of a session share it: give your spans a service name of your own. `.store.take(...)` and the rest of
+    `demo.traces.TraceStore` may be used directly.
+    """
+    with TraceServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def bugsink(server_dir: Path) -> Iterator[Bugsink]:
+    """Bugsink, a real error tracker: `.url`, `.token` (its web API, /api/canonical/0/), `.dsn("conductores-backend")`
+    and `.dsn("mirador")` for sentry-sdk, `.project(name)` for a project's number.
+
+    Its environment is installed at the first use (about 20 s, kept in .venv/bugsink); where PyPI cannot be reached, the
+    test is skipped. All tests of a session share it: tell your events by a tag or message of your own.
+    """
+    try:
+        environment = prepare(server_dir / "packages")
+    except servers.ServerError as error:
+        pytest.skip(f"No Bugsink on this machine: {error}")
+    with Bugsink(environment, server_dir / "bugsink") as server:
+        yield server
