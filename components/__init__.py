@@ -17,6 +17,7 @@ from components.i18n import (
     clock,
     day_name,
     duration,
+    in_language,
     language,
     language_switch,
     money,
@@ -28,9 +29,10 @@ from components.i18n import (
     short_money,
     when,
 )
-from components.kpi import Card, Mark, Number, kpi_card, kpi_row, mark_link, number_card
+from components.kpi import Card, Mark, Number, distance_words, edge_words, kpi_card, kpi_row, mark_link, number_card
 from components.panel import panel
 from components.scales import band_names, dpd_names
+from components.sections import sections
 from components.span import Span, span_bar
 from components.table import table
 from components.timeline import id_search, timeline
@@ -55,13 +57,16 @@ __all__ = [
     "clock",
     "day_filter",
     "day_name",
+    "distance_words",
     "dpd_names",
     "duration",
+    "edge_words",
     "filter_bar",
     "funnel",
     "heatmap",
     "histogram",
     "id_search",
+    "in_language",
     "kpi_card",
     "kpi_row",
     "language",
@@ -80,6 +85,7 @@ __all__ = [
     "percent",
     "points",
     "quantity",
+    "sections",
     "sentence_of",
     "set_default_language",
     "set_refresh",

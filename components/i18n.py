@@ -1,7 +1,8 @@
 """Two languages, one set of formats: texts through gettext, numbers and dates through Babel.
 
 The language of a session is the viewer's switch (kept in the URL as `lang`), else the configured one, else that of his
-browser, else Spanish. Outside a script run (shell, `/metrics`) it is the configured one.
+browser, else Spanish. Outside a script run (shell, `/metrics`) it is the configured one. What is written for others
+than the viewer is written within `in_language`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,9 @@ from __future__ import annotations
 import gettext
 import io
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cache
@@ -30,6 +34,7 @@ CATALOGUES = Path(__file__).resolve().parent.parent / "locale"
 UNKNOWN = "–"
 
 _default: str | None = None
+_written_in: ContextVar[str | None] = ContextVar("written_in", default=None)
 
 
 def set_default_language(language: str | None) -> None:
@@ -38,8 +43,20 @@ def set_default_language(language: str | None) -> None:
     _default = language if language in LANGUAGES else None
 
 
+@contextmanager
+def in_language(code: str) -> Iterator[None]:
+    """Within it everything is said in `es` or `en`, whoever looks; for this thread alone."""
+    token = _written_in.set(code if code in LANGUAGES else None)
+    try:
+        yield
+    finally:
+        _written_in.reset(token)
+
+
 def language() -> str:
     """`es` or `en`: the language of this session."""
+    if (written_in := _written_in.get()) is not None:
+        return written_in
     if get_script_run_ctx(suppress_warning=True) is None:
         return _default or "es"
     chosen = st.session_state.get("lang") or st.query_params.get("lang")

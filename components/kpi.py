@@ -200,7 +200,7 @@ def _draw(label: str, card: Card) -> str:
 def _draw_number(label: str, one: Number) -> str:
     """Draw the number with its distance to the compared period, and give the lines that stand under it."""
     other = math.nan if is_unknown(one.other) else float(one.other)
-    delta, arrow = _distance(one.value, other, one.unit)
+    delta, arrow = distance_words(one.value, other, one.unit)
     good = {"up": "normal", "down": "inverse", "none": "off"}[one.better]
     st.metric(
         label,
@@ -234,10 +234,10 @@ def _target_words(target: float, unit: str, met: bool | None) -> str:
 
 
 def _delta(card: Card) -> tuple[str | None, str]:
-    return _distance(card.value, card.normal, card.unit)
+    return distance_words(card.value, card.normal, card.unit)
 
 
-def _distance(value: Any, normal: float, unit: str) -> tuple[str | None, str]:
+def distance_words(value: Any, normal: float, unit: str) -> tuple[str | None, str]:
     """The distance from the normal: in points for a share, in its own unit for a score, else in per cent."""
     if is_unknown(value) or math.isnan(normal):
         return None, "off"
@@ -273,7 +273,7 @@ def _facts(card: Card) -> list[str]:
         first = _target_words(card.target, card.unit, card.target_met)
     second = _("No comparison at this hour")
     if not math.isnan(card.normal):
-        low, high = (_bare(edge, card.unit) for edge in (card.low, card.high))
+        low, high = (edge_words(edge, card.unit) for edge in (card.low, card.high))
         normal = quantity(card.normal, card.unit, short=True)
         second = _("Normal {normal} ({low}–{high})").format(normal=normal, low=low, high=high)
     if card.metric_value is not None and card.metric_gap is not None:
@@ -285,7 +285,7 @@ def _facts(card: Card) -> list[str]:
     return [first, second, third]
 
 
-def _bare(value: float, unit: str) -> str:
+def edge_words(value: float, unit: str) -> str:
     """An edge of the band, without the unit that its middle already carries."""
     if unit == "share":
         return percent(value).removesuffix(" %")

@@ -10,6 +10,7 @@ import pandas as pd
 import streamlit as st
 
 import queries
+from app import movements
 from app.marks import mark
 from components import (
     Card,
@@ -26,10 +27,8 @@ from components import (
     kpi_row,
     language,
     ngettext,
-    number,
     panel,
     percent,
-    quantity,
     value_name,
     when,
 )
@@ -40,16 +39,6 @@ ORDER = {
     for place, name in enumerate(("AAA", "AA", "A", "B", "C", "1-7", "8-15", "16-30", "31-60", "61-90", "90+"))
 }
 CURVES = ("applications", "credits_disbursed", "disbursed_mxn")
-DIMENSIONS = {
-    "tier": _("tier"),
-    "reason": _("reason"),
-    "method": _("method"),
-    "bucket": _("days late"),
-    "integration": _("integration"),
-    "model": _("model"),
-    "failure": _("failure"),
-    "error": _("error"),
-}
 
 
 def label(name: str) -> str:
@@ -102,31 +91,11 @@ def definition(one: Reading) -> str:
 
 def sentence(moved: Movement) -> str:
     """What moved, by how much, and the segment that makes up most of it."""
-    one = moved.reading
-    unit = one.kpi.unit
-    colour = "green" if one.state == "good" else "red"
-    arrow = "arrow_upward" if float(one.value) > one.normal else "arrow_downward"
-    said = _("{value} against a normal {normal} ({low} to {high}).").format(
-        value=quantity(one.value, unit),
-        normal=quantity(one.normal, unit),
-        low=quantity(one.low, unit),
-        high=quantity(one.high, unit),
-    )
-    text = f":{colour}[:material/{arrow}:] **{label(one.kpi.name)}**: {said}"
-    if moved.segment is None or moved.dimension is None:
-        return text
-    change = (
-        f"{moved.contribution * 100:+.1f} {_('pp')}"
-        if unit == "share"
-        else f"{'+' if moved.contribution > 0 else ''}{quantity(moved.contribution, unit, short=True)}"
-    )
-    return f"{text} " + _("Most of it from {dimension} {segment} ({change}): {value}, normally {normal}.").format(
-        dimension=DIMENSIONS.get(moved.dimension, moved.dimension),
-        segment=f"**{value_name(moved.segment)}**",
-        change=change,
-        value=_plain(moved.segment_value, unit),
-        normal=_plain(moved.segment_normal, unit),
-    )
+    colour = "green" if moved.reading.state == "good" else "red"
+    arrow = "arrow_upward" if movements.is_up(moved) else "arrow_downward"
+    said = f":{colour}[:material/{arrow}:] **{label(moved.reading.kpi.name)}**: {movements.how_far(moved)}"
+    cause = movements.cause(moved, strong=lambda words: f"**{words}**")
+    return f"{said} {cause}" if cause else said
 
 
 def parts(name: str, dimension: str, title: str) -> Figure:
@@ -139,7 +108,7 @@ def parts(name: str, dimension: str, title: str) -> Figure:
     return bar(shown, x="segment", y="value", unit=one.kpi.unit, title=title, color="segment", height=200)
 
 
-def movements(found: list[Movement]) -> pd.DataFrame:
+def movement_table(found: list[Movement]) -> pd.DataFrame:
     """What moved as a table, with the stamp of its oldest answer."""
     frame = pd.DataFrame(
         [
@@ -159,12 +128,6 @@ def movements(found: list[Movement]) -> pd.DataFrame:
     answers = [one.reading.answer for one in found] or [queries.reading("applications", day, with_metric=False).answer]
     frame.attrs["answer"] = min(answers, key=lambda answer: answer.as_of)
     return frame
-
-
-def _plain(value: float, unit: str) -> str:
-    # A mean of days is no whole number; among hundreds its fraction says nothing.
-    broken = unit == "count" and value < 100 and not float(value).is_integer()
-    return number(value, 1) if broken else quantity(value, unit)
 
 
 def _integration(row: object) -> str:
@@ -254,17 +217,12 @@ with moved:
         ),
     )
     def what_moved() -> Figure:
-        # What moved by less than its number shows has not moved for a reader.
-        found = [
-            one
-            for one in queries.what_moved(day)
-            if quantity(one.reading.value, one.reading.kpi.unit) != quantity(one.reading.normal, one.reading.kpi.unit)
-        ]
+        found = [one for one in queries.what_moved(day) if movements.shows(one)]
         if not found:
             st.markdown(f":green[:material/check_circle:] {_('Every KPI is within its normal band.')}")
         for one in found:
             st.markdown(sentence(one))
-        return Figure(None, movements(found), drawn=True)
+        return Figure(None, movement_table(found), drawn=True)
 
 
 tiers, buckets = st.columns(2)

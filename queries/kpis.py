@@ -402,6 +402,11 @@ def what_moved(day: date, as_of: datetime | None = None, n: int = 3) -> list[Mov
             failure = failure or error
     if failure is not None and not readings:
         raise failure
+    return movements(readings, as_of, n)
+
+
+def movements(readings: Sequence[Reading], as_of: datetime | None = None, n: int = 3) -> list[Movement]:
+    """Of readings that are at hand those furthest outside their normal band, as `what_moved`. Raises SourceError."""
     outside = [one for one in readings if one.state in {"good", "bad"}]
     outside.sort(key=lambda one: one.distance, reverse=True)
     return [_movement(one, as_of) for one in outside[:n]]
