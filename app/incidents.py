@@ -243,13 +243,19 @@ def _keep(connection: Connection, alerts: list[Alert]) -> None:
     if ended:
         told = [{"key": one.key, "ends_at": one.ends_at} for one in ended]
         connection.execute(_END, {"told": json.dumps(told, default=datetime.isoformat)})
+    # Before new alerts are placed: what has ended long ago takes none.
+    _settle(connection, touched)
     fresh = [one for one in alerts if one.key not in known]
     if fresh:
-        touched |= _place(connection, fresh)
+        _settle(connection, _place(connection, fresh))
+
+
+def _settle(connection: Connection, touched: set[int]) -> None:
+    """Give each incident the times that its alerts say, and end those whose alerts have ended."""
     if not touched:
         return
-    connection.execute(_TIMES, {"touched": list(touched)})
-    for row in connection.execute(_RESOLVE, {"touched": list(touched)}).all():
+    connection.execute(_TIMES, {"touched": sorted(touched)})
+    for row in connection.execute(_RESOLVE, {"touched": sorted(touched)}).all():
         if row.resolved:
             _say(connection, int(row.id), "resolved", "resolved", settle=SETTLE.total_seconds())
 

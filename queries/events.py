@@ -5,7 +5,8 @@
 Three sources, none of which a page needs:
 
 - the **ledger**: a HASE model's first score, and incidents of an integration (`ledger/events/*.sql` say by which rule);
-- **Alertmanager** and deployments, told to `/hooks/alertmanager` and `/hooks/events`;
+- **Alertmanager** and deployments, told to `/hooks/alertmanager` and `/hooks/events`, and the incidents that critical
+  alerts open (`app/incidents.py`);
 - **people**, who write on the page Events.
 
 A change of the cut-off is none of the ledger's: scores that were refused as `low_hase_score` overlap with scores that were
@@ -34,8 +35,8 @@ def events(first: date, last: date) -> pd.DataFrame:
 
     Columns: `kind` (one of KINDS), `title` (as told; names, numbers and percent signs where Mirador writes it, so that it
     needs no language), `starts_at` and `ends_at` (configured zone; no end: a moment, or an incident or alert that still
-    runs), `source` (ledger, alertmanager, deployment, person), `link` (text or null), and for those that are kept `id`
-    and `created_by` (null for the ledger's). Incidents of integrations are told in periods of up to 93 days.
+    runs), `source` (ledger, incidents, alertmanager, deployment, person), `link` (text or null), and for those that can be changed
+    `id` and `created_by` (null for the others). Incidents of integrations are told in periods of up to 93 days.
 
     Never raises for a source: what does not answer is missing, and `frame.attrs["missing"]` holds a sentence for each.
     """  # noqa: E501
@@ -49,7 +50,7 @@ def events(first: date, last: date) -> pd.DataFrame:
                 missing.append(error.sentence)
             return None
 
-    parts = [told(lambda: _models(first, last)), told(lambda: _kept(first, last))]
+    parts = [told(lambda: _models(first, last)), told(lambda: _kept(first, last)), told(lambda: _opened(first, last))]
     if (last - first).days < INCIDENT_DAYS:
         parts.append(told(lambda: _incidents(first, last)))
     found = [part for part in parts if part is not None and not part.empty]
@@ -91,7 +92,25 @@ def _incidents(first: date, last: date) -> pd.DataFrame:
 
 
 def _kept(first: date, last: date) -> pd.DataFrame:
+    return _as_events(_own("events/kept", first, last))
+
+
+def _own(name: str, first: date, last: date) -> pd.DataFrame:
     known = source_states().get("state")
     # Every chart of every page asks here: a database that was just seen down gives what is remembered, and no wait.
     down = known is not None and known.up is False
-    return _as_events(state("events/kept", {"first": first, "last": last}, deadline=0.1 if down else None))
+    return state(name, {"first": first, "last": last}, deadline=0.1 if down else None)
+
+
+def _opened(first: date, last: date) -> pd.DataFrame:
+    from queries.incidents import components
+
+    frame = _own("incidents/events", first, last)
+    titles = []
+    for row in frame.itertuples():
+        known = components().get(row.component) if not pd.isna(row.component) else None
+        what = row.alertname or row.title_en
+        titles.append(f"{known.en}: {what}" if known else what)
+    # What they are called elsewhere is no event that could be changed.
+    plain = frame.drop(columns="id")
+    return _as_events(plain, kind=["incident"] * len(frame), title=titles, source=["incidents"] * len(frame))
