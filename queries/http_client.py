@@ -84,18 +84,18 @@ class HttpClient:
                 allow_redirects=False,
                 stream=True,
             ) as answer:
-                content = self._read(answer, until)
+                content = self.read(answer, until)
                 if not 200 <= answer.status_code < 300:
-                    raise self._refused(answer.status_code)
+                    raise self.refused(answer.status_code)
                 headers = dict(answer.headers)
         except requests.Timeout:
-            raise self._error("has not answered in time.", "timeout") from None
+            raise self.error("has not answered in time.", "timeout") from None
         except (requests.RequestException, HTTPError, OSError) as error:
             if "timed out" in str(error).lower():
-                raise self._error("has not answered in time.", "timeout") from None
+                raise self.error("has not answered in time.", "timeout") from None
             if isinstance(error, requests.exceptions.ChunkedEncodingError | HTTPError):
-                raise self._error("broke off in the middle of its answer.", "down") from None
-            raise self._error("cannot be reached.", "down") from None
+                raise self.error("broke off in the middle of its answer.", "down") from None
+            raise self.error("cannot be reached.", "down") from None
         if not content.strip():
             return None, headers
         try:
@@ -132,7 +132,8 @@ class HttpClient:
             session.mount("https://", self._adapter)
         return session
 
-    def _read(self, answer: requests.Response, until: float) -> bytes:
+    def read(self, answer: requests.Response, until: float) -> bytes:
+        """The body of a streamed answer, bounded in bytes and by `until` (monotonic). Raises SourceError."""
         content = bytearray()
         # read1 gives what has come, so that a server which trickles cannot outlast the deadline.
         while part := answer.raw.read1(CHUNK, decode_content=True):
@@ -144,21 +145,23 @@ class HttpClient:
                     source=self.source,
                 )
             if time.monotonic() > until:
-                raise self._error("has not answered in time.", "timeout")
+                raise self.error("has not answered in time.", "timeout")
         return bytes(content)
 
-    def _refused(self, status: int) -> SourceError:
+    def refused(self, status: int) -> SourceError:
+        """The error for an HTTP status that is no success; what the body says goes no further."""
         if status in {401, 403}:
-            return self._error(f"does not let Mirador in (HTTP {status}): check its token.", "refused")
+            return self.error(f"does not let Mirador in (HTTP {status}): check its token.", "refused")
         if status == 404:
-            return self._error("does not know what was asked for (HTTP 404).", "refused")
+            return self.error("does not know what was asked for (HTTP 404).", "refused")
         if status == 429:
-            return self._error("is asked too often (HTTP 429): it answers again in a moment.", "down")
+            return self.error("is asked too often (HTTP 429): it answers again in a moment.", "down")
         if status >= 500:
-            return self._error(f"failed (HTTP {status}).", "down")
+            return self.error(f"failed (HTTP {status}).", "down")
         if 300 <= status < 400:
-            return self._error(f"sends elsewhere (HTTP {status}): check {self.variable}.", "refused")
-        return self._error(f"refused the question (HTTP {status}).", "refused")
+            return self.error(f"sends elsewhere (HTTP {status}): check {self.variable}.", "refused")
+        return self.error(f"refused the question (HTTP {status}).", "refused")
 
-    def _error(self, what: str, kind: Any) -> SourceError:
+    def error(self, what: str, kind: Any) -> SourceError:
+        """The error for what this server did; `what` goes on after its name."""
         return SourceError(f"{self.name} {what}", kind=kind, source=self.source)
