@@ -180,6 +180,15 @@ class Settings(BaseSettings):
         default=None, description="Mail server, smtp://user:password@host:587 (STARTTLS) or smtps://...:465."
     )
     mail_from: str = Field(default="Mirador <mirador@localhost>", description="Sender of its mail.")
+    status_file: Path | None = Field(
+        default=None,
+        description="File that keeps the last good state of the public status page over a restart; by default one in "
+        "the cache folder of the user.",
+    )
+    status_private_webhooks: bool = Field(
+        default=False,
+        description="Whether subscribers of the status page may name webhooks on private or local addresses.",
+    )
     digest_at: str = Field(default="07:30", description="Local time of the daily digest, HH:MM.")
     digest_lists: Annotated[dict[str, str], NoDecode] = Field(
         default_factory=dict,
