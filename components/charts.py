@@ -20,6 +20,7 @@ import pandas as pd
 
 from components.frame import Figure, is_dark, unstamped
 from components.i18n import UNKNOWN, _, d3_locale, is_unknown, percent, short_money, when
+from components.kept import kept
 from components.scales import (
     COLOURS,
     EVENT_COLOURS,
@@ -299,6 +300,7 @@ def _whole_days(frame: pd.DataFrame, grain: Grain, keys: list[str]) -> pd.DataFr
 # --- over time --------------------------------------------------------------------------------------------------------
 
 
+@kept
 def band(
     data: pd.DataFrame,
     *,
@@ -358,6 +360,7 @@ def band(
     return _finish(alt.layer(*layers), data, title, height)
 
 
+@kept
 def line(
     data: pd.DataFrame,
     *,
@@ -573,6 +576,7 @@ def _hover(
     return alt.Chart(wide.drop(columns="_start")).mark_rect(opacity=0).encode(x=position, x2="_to:T", tooltip=tooltip)
 
 
+@kept
 def area(
     data: pd.DataFrame,
     *,
@@ -672,6 +676,7 @@ def _veil(starts: pd.Series[Any], grain: Grain, today: Any) -> list[Any]:
     return [alt.Chart(frame).mark_rect(color=ground(), opacity=0.45).encode(x="_x:T", x2="_to:T")]
 
 
+@kept
 def bars_over_time(
     data: pd.DataFrame,
     *,
@@ -823,6 +828,7 @@ def _bin_names(marks: pd.DataFrame, grain: Grain) -> list[str]:
 # --- by a name --------------------------------------------------------------------------------------------------------
 
 
+@kept
 def bar(
     data: pd.DataFrame,
     *,
@@ -899,6 +905,7 @@ def bar(
     return _finish(alt.layer(*layers), data, words, height, drill, marks)
 
 
+@kept
 def pareto(
     data: pd.DataFrame,
     *,
@@ -950,6 +957,7 @@ def pareto(
     return _finish(chart, data, words, tall, drill, marks)
 
 
+@kept
 def funnel(
     data: pd.DataFrame,
     *,
@@ -1027,6 +1035,7 @@ def funnel(
     return _finish(alt.layer(*layers), data, words, tall, drill, marks)
 
 
+@kept
 def points(
     data: pd.DataFrame,
     *,
@@ -1107,6 +1116,7 @@ def points(
 # --- two dimensions, distributions ------------------------------------------------------------------------------------
 
 
+@kept
 def heatmap(
     data: pd.DataFrame,
     *,
@@ -1257,6 +1267,7 @@ def _legend_format(how: Measure) -> dict[str, Any]:
     return {"labelExpr": how.expression} if how.expression else {"format": how.format}
 
 
+@kept
 def histogram(
     data: pd.DataFrame,
     *,
@@ -1327,6 +1338,7 @@ def histogram(
     return _finish(alt.layer(*layers), data, words, height, drill, marks)
 
 
+@kept
 def step(
     data: pd.DataFrame,
     *,

@@ -11,6 +11,7 @@ import pandas as pd
 from components.charts import _alt_text, _clickable, _cursor, _finish, _floats, _is_empty, _marks, _pick
 from components.frame import Figure, is_dark
 from components.i18n import _
+from components.kept import kept
 from components.scales import as_shown, measure, named, time_names
 
 
@@ -21,6 +22,7 @@ def _ages() -> list[str]:
     return ["#c3d3d6", "#7fb4b3", "#0b7a75", "#06373b"]
 
 
+@kept
 def curves(
     data: pd.DataFrame,
     *,

@@ -289,7 +289,7 @@ def to_xlsx(frame: pd.DataFrame, title: str) -> bytes:
 def to_png(chart: Any, title: str, *, dark: bool) -> bytes:
     """The chart as a picture twice its size, on the theme's ground, with its title."""
     ink, ground = ("#e8e6e1", "#14171c") if dark else ("#1d2530", "#ffffff")
-    spec = chart.properties(title=title, background=ground).to_dict()
+    spec = {**chart.to_dict(), "title": title, "background": ground}
     spec.setdefault("width", 720)
     if spec.get("width") == "container":
         spec["width"] = 720

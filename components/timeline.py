@@ -12,6 +12,7 @@ import streamlit as st
 from components.charts import _finish, _legend
 from components.frame import Figure
 from components.i18n import _, day_name, when
+from components.kept import kept
 from components.scales import COLOURS, GREY, ink, stamp
 
 # What a state means is the same in every lane.
@@ -36,6 +37,7 @@ def state_names() -> dict[str, str]:
     }
 
 
+@kept
 def timeline(
     data: pd.DataFrame, *, lanes: Mapping[str, str], title: str, now: datetime, height: int | None = None
 ) -> Figure:

@@ -35,6 +35,7 @@ from components import (
     percent,
     points,
     quantity,
+    sections,
 )
 from queries import approvals
 
@@ -354,7 +355,11 @@ with kpi_row(3):
     number_card(_("Pending"), pending, key="applications-pending")
     number_card(_("Time to decision"), median_time, key="median-time-to-decision")
 
-chosen = choice_filter(_("By"), tuple(grains), grains, key="by")
+with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+    section = sections(
+        {"rate": _("Rate and reasons"), "segments": _("By segment"), "way": _("From submission to money")}
+    )
+    chosen = choice_filter(_("By"), tuple(grains), grains, key="by")
 grain = approvals.grain_for(filters.first, filters.last) if chosen == "auto" else chosen
 
 
@@ -363,296 +368,296 @@ def binned(frame: pd.DataFrame, by: tuple[str, ...] = ()) -> pd.DataFrame:
     return approvals.fold(frame, grain, filters.first, filters.last, by=by)
 
 
-over_time, live = st.columns([3, 2])
+if section("rate"):
+    over_time, live = st.columns([3, 2])
 
-with over_time:
+    with over_time:
 
-    @panel(_("Approval rate, decided"), height=280, help=kpi.definition.in_language(language()))
-    def approval_rate() -> Figure:
-        then = compared("by_day")
-        return line(
-            known(approvals.approval_rate(binned(asked("by_day"))), "decided"),
-            x="day",
-            y="approval_rate",
-            low="low",
-            high="high",
-            unit="share",
-            title=_("Approval rate, decided"),
-            compare=None if then is None else approvals.approval_rate(binned(filters.shift(then))),
-            target=target,
-            events=events(),
-            today=today,
+        @panel(_("Approval rate, decided"), height=280, help=kpi.definition.in_language(language()))
+        def approval_rate() -> Figure:
+            then = compared("by_day")
+            return line(
+                known(approvals.approval_rate(binned(asked("by_day"))), "decided"),
+                x="day",
+                y="approval_rate",
+                low="low",
+                high="high",
+                unit="share",
+                title=_("Approval rate, decided"),
+                compare=None if then is None else approvals.approval_rate(binned(filters.shift(then))),
+                target=target,
+                events=events(),
+                today=today,
+                height=280,
+                drill=decisions(statuses=DECIDED, by={"first": "first", "last": "last"}),
+            )
+
+    with live:
+
+        @panel(
+            _("The hour before, live"),
             height=280,
-            drill=decisions(statuses=DECIDED, by={"first": "first", "last": "last"}),
-        )
-
-
-with live:
-
-    @panel(
-        _("The hour before, live"),
-        height=280,
-        help=_(
-            "Approval rate of the decisions of the hour before each moment, from the metrics: about, for increase() is "
-            "extrapolated. With few decisions an hour the interval is wide."
-        ),
-    )
-    def live_hour() -> Figure:
-        end = datetime.now(UTC).replace(second=0, microsecond=0)
-        frame = approvals.live_rate(queries.metrics("approvals/last_hour", {"start": end - LIVE, "end": end}))
-        st.markdown(last_hour(frame))
-        return line(
-            frame,
-            x="time",
-            y="approval_rate",
-            low="low",
-            high="high",
-            unit="share",
-            title=_("The hour before, live"),
-            target=target,
-            zero=True,
-            height=236,
-        )
-
-
-by_tier, by_band = st.columns(2)
-
-with by_tier:
-
-    @panel(
-        _("Approval rate by tier"),
-        height=260,
-        help=_("Approved over approved and rejected in the period, with its 95 % interval (Wilson)."),
-    )
-    def approval_rate_by_tier() -> Figure:
-        return points(
-            approvals.approval_rate(asked("by_tier")),
-            x="tier",
-            y="approval_rate",
-            low="low",
-            high="high",
-            unit="share",
-            title=_("Approval rate by tier"),
-            color="tier",
-            order=approvals.in_order(asked("by_tier")["tier"].tolist()),
-            target=target,
-            drill=decisions(statuses=DECIDED, by={"tier": "tier"}),
-        )
-
-
-with by_band:
-
-    @panel(
-        _("Approval rate by HASE band"),
-        height=260,
-        help=_("Approved over approved and rejected in the period, with its 95 % interval (Wilson)."),
-    )
-    def approval_rate_by_band() -> Figure:
-        return points(
-            approvals.approval_rate(asked("by_band")),
-            x="band",
-            y="approval_rate",
-            low="low",
-            high="high",
-            unit="share",
-            title=_("Approval rate by HASE band"),
-            color="band",
-            names=band_names(),
-            target=target,
-            drill=decisions(statuses=DECIDED, by={"band": "band"}),
-        )
-
-
-changed, rejected = st.columns(2)
-
-with changed:
-
-    @panel(
-        _("What made the rate change"),
-        height=260,
-        help=_(
-            "What each segment adds to the change of the approval rate from the compared period, in percentage points: "
-            "the change of its own rate and of its share of the decisions. The bars add up to the whole change."
-        ),
-    )
-    def what_made_it_change() -> Figure:
-        dimensions = {"tier": _("By tier"), "band": _("By HASE band")}
-        dimension = choice_filter(_("Segment"), tuple(dimensions), dimensions, key="segment")
-        then = compared(f"by_{dimension}")
-        if then is None:
-            st.caption(_("Nothing is compared: choose a period to compare with."))
-            return Figure(None, asked(f"by_{dimension}"), drawn=True)
-        return bar(
-            approvals.contributions(asked(f"by_{dimension}"), then, dimension),
-            x=dimension,
-            y="points",
-            unit="pp",
-            title=_("What made the rate change"),
-            color=dimension,
-            names=band_names() if dimension == "band" else None,
-            order=None if dimension == "band" else approvals.TIERS,
-            height=212,
-            drill=decisions(statuses=DECIDED, by={dimension: dimension}),
-        )
-
-
-with rejected:
-
-    @panel(
-        _("Why applications are rejected"),
-        height=260,
-        help=_("Applications rejected in the period by reason, the most frequent first, with the running share."),
-    )
-    def rejection_reasons() -> Figure:
-        return pareto(
-            asked("reasons"),
-            x="reason",
-            y="n",
-            unit="count",
-            title=_("Applications rejected"),
-            names=words(),
-            height=260,
-            drill=decisions(status="rejected", by={"reason": "reason"}, count="n"),
-        )
-
-
-way, cohort = st.columns(2)
-
-with way:
-
-    @panel(
-        _("From submission to disbursement"),
-        height=260,
-        help=_(
-            "Of the applications submitted in the period, how many were scored, approved and disbursed by now, with "
-            "the median time since the step before. Times are known within 9 %: hover a bar for the bounds."
-        ),
-    )
-    def from_submission_to_disbursement() -> Figure:
-        frame = known(approvals.funnel(asked("steps")), "n")
-        return funnel(
-            frame.assign(note=[since_before(one.about, one.low, one.high) for one in frame.itertuples()]),
-            x="step",
-            y="n",
-            unit="count",
-            title=_("Applications"),
-            names=words(),
-            note="note",
-            height=260,
-            drill=applications(by={"step": "step"}),
-        )
-
-
-with cohort:
-
-    @panel(
-        _("Outcome by day of submission"),
-        height=260,
-        help=_(
-            "Of the applications submitted on a day, the share that is approved, rejected or withdrawn by now, and the "
-            "share that is still pending: young days are not decided yet."
-        ),
-    )
-    def cohorts() -> Figure:
-        frame = approvals.cohorts(binned(asked("cohorts"), by=("status",)))
-        return bars_over_time(
-            frame,
-            x="day",
-            y="share",
-            unit="share",
-            title=_("Share of those submitted"),
-            color="status",
-            order=approvals.statuses(frame),
-            names=words(),
-            events=events(),
-            drill=applications(by={"first": "first", "last": "last", "status": "status"}),
-        )
-
-
-times, hours = st.columns(2)
-
-with times:
-
-    @panel(
-        _("Time to decision"),
-        height=300,
-        help=_(
-            "From submission to decision, of the applications decided on the day. Read from classes that are 9 % wide: "
-            "the value lies within the band for certain."
-        ),
-    )
-    def time_to_decision() -> Figure:
-        return line(
-            known(approvals.decision_times(asked("decision_times"), grain, filters.first, filters.last), "decisions"),
-            x="day",
-            y="seconds",
-            low="low",
-            high="high",
-            unit="seconds",
-            title=_("Time to decision, about"),
-            height=300,
-            color="quantile",
-            order=("p50", "p90"),
-            names=words(),
-            zero=True,
-            events=events(),
-            today=today,
-            drill=decisions(by={"first": "first", "last": "last"}, count="decisions"),
-        )
-
-
-with hours:
-
-    @panel(
-        _("By hour and weekday of submission"),
-        height=300,
-        help=_(
-            "Applications by the hour and weekday of their submission, or the share approved of those that are "
-            "approved or rejected by now. A share of fewer than five is left blank."
-        ),
-    )
-    def by_hour_and_weekday() -> Figure:
-        shown = {"submitted": _("Applications"), "rate": _("Approval rate")}
-        value = choice_filter(_("Shown"), tuple(shown), shown, key="hours")
-        rate = value == "rate"
-        frame = known(approvals.hours(asked("hours")), "submitted")
-        return heatmap(
-            frame.assign(note=[f"{one.approved} / {one.decided}" for one in frame.itertuples()]),
-            x="hour",
-            y="weekday",
-            value="approval_rate" if rate else "submitted",
-            unit="share" if rate else "count",
-            title=shown[value],
-            x_order=list(range(24)),
-            y_names=weekdays(),
-            x_title=_("Hour"),
-            note="note" if rate else None,
-            note_title=_("Approved of decided"),
-            height=252,
-            drill=applications(
-                by={"hour": "hour", "weekday": "weekday"},
-                **({"statuses": DECIDED, "count": "decided"} if rate else {"count": "submitted"}),
+            help=_(
+                "Approval rate of the decisions of the hour before each moment, from the metrics: about, for "
+                "increase() is extrapolated. With few decisions an hour the interval is wide."
             ),
         )
+        def live_hour() -> Figure:
+            end = datetime.now(UTC).replace(second=0, microsecond=0)
+            frame = approvals.live_rate(queries.metrics("approvals/last_hour", {"start": end - LIVE, "end": end}))
+            st.markdown(last_hour(frame))
+            return line(
+                frame,
+                x="time",
+                y="approval_rate",
+                low="low",
+                high="high",
+                unit="share",
+                title=_("The hour before, live"),
+                target=target,
+                zero=True,
+                height=236,
+            )
+
+    changed, rejected = st.columns(2)
+
+    with changed:
+
+        @panel(
+            _("What made the rate change"),
+            height=260,
+            help=_(
+                "What each segment adds to the change of the approval rate from the compared period, in percentage "
+                "points: the change of its own rate and of its share of the decisions. The bars add up to the whole "
+                "change."
+            ),
+        )
+        def what_made_it_change() -> Figure:
+            dimensions = {"tier": _("By tier"), "band": _("By HASE band")}
+            dimension = choice_filter(_("Segment"), tuple(dimensions), dimensions, key="segment")
+            then = compared(f"by_{dimension}")
+            if then is None:
+                st.caption(_("Nothing is compared: choose a period to compare with."))
+                return Figure(None, asked(f"by_{dimension}"), drawn=True)
+            return bar(
+                approvals.contributions(asked(f"by_{dimension}"), then, dimension),
+                x=dimension,
+                y="points",
+                unit="pp",
+                title=_("What made the rate change"),
+                color=dimension,
+                names=band_names() if dimension == "band" else None,
+                order=None if dimension == "band" else approvals.TIERS,
+                height=212,
+                drill=decisions(statuses=DECIDED, by={dimension: dimension}),
+            )
+
+    with rejected:
+
+        @panel(
+            _("Why applications are rejected"),
+            height=260,
+            help=_("Applications rejected in the period by reason, the most frequent first, with the running share."),
+        )
+        def rejection_reasons() -> Figure:
+            return pareto(
+                asked("reasons"),
+                x="reason",
+                y="n",
+                unit="count",
+                title=_("Applications rejected"),
+                names=words(),
+                height=260,
+                drill=decisions(status="rejected", by={"reason": "reason"}, count="n"),
+            )
 
 
-@panel(
-    _("Amount granted of the amount asked for, by tier"),
-    height=240,
-    help=_("Of the applications approved in the period: the principal of their credits, and what they asked for."),
-)
-def amounts() -> Figure:
-    frame = approvals.amounts_stacked(asked("by_tier"), "tier")
-    ratios = {one.tier: f"{one.tier or _('(none)')} · {percent(one.ratio, 0)}" for one in frame.itertuples(index=False)}
-    return bar(
-        frame,
-        x="tier",
-        y="mxn",
-        unit="mxn",
-        title=_("Amount granted of the amount asked for, by tier"),
-        color="part",
-        order=approvals.in_order(ratios),
-        names={**words(), **ratios},
+if section("segments"):
+    by_tier, by_band = st.columns(2)
+
+    with by_tier:
+
+        @panel(
+            _("Approval rate by tier"),
+            height=260,
+            help=_("Approved over approved and rejected in the period, with its 95 % interval (Wilson)."),
+        )
+        def approval_rate_by_tier() -> Figure:
+            return points(
+                approvals.approval_rate(asked("by_tier")),
+                x="tier",
+                y="approval_rate",
+                low="low",
+                high="high",
+                unit="share",
+                title=_("Approval rate by tier"),
+                color="tier",
+                order=approvals.in_order(asked("by_tier")["tier"].tolist()),
+                target=target,
+                drill=decisions(statuses=DECIDED, by={"tier": "tier"}),
+            )
+
+    with by_band:
+
+        @panel(
+            _("Approval rate by HASE band"),
+            height=260,
+            help=_("Approved over approved and rejected in the period, with its 95 % interval (Wilson)."),
+        )
+        def approval_rate_by_band() -> Figure:
+            return points(
+                approvals.approval_rate(asked("by_band")),
+                x="band",
+                y="approval_rate",
+                low="low",
+                high="high",
+                unit="share",
+                title=_("Approval rate by HASE band"),
+                color="band",
+                names=band_names(),
+                target=target,
+                drill=decisions(statuses=DECIDED, by={"band": "band"}),
+            )
+
+    @panel(
+        _("Amount granted of the amount asked for, by tier"),
         height=240,
-        drill=decisions(status="approved", by={"tier": "tier"}, count="approved"),
+        help=_("Of the applications approved in the period: the principal of their credits, and what they asked for."),
     )
+    def amounts() -> Figure:
+        frame = approvals.amounts_stacked(asked("by_tier"), "tier")
+        ratios = {
+            one.tier: f"{one.tier or _('(none)')} · {percent(one.ratio, 0)}" for one in frame.itertuples(index=False)
+        }
+        return bar(
+            frame,
+            x="tier",
+            y="mxn",
+            unit="mxn",
+            title=_("Amount granted of the amount asked for, by tier"),
+            color="part",
+            order=approvals.in_order(ratios),
+            names={**words(), **ratios},
+            height=240,
+            drill=decisions(status="approved", by={"tier": "tier"}, count="approved"),
+        )
+
+
+if section("way"):
+    way, cohort = st.columns(2)
+
+    with way:
+
+        @panel(
+            _("From submission to disbursement"),
+            height=260,
+            help=_(
+                "Of the applications submitted in the period, how many were scored, approved and disbursed by now, "
+                "with the median time since the step before. Times are known within 9 %: hover a bar for the bounds."
+            ),
+        )
+        def from_submission_to_disbursement() -> Figure:
+            frame = known(approvals.funnel(asked("steps")), "n")
+            return funnel(
+                frame.assign(note=[since_before(one.about, one.low, one.high) for one in frame.itertuples()]),
+                x="step",
+                y="n",
+                unit="count",
+                title=_("Applications"),
+                names=words(),
+                note="note",
+                height=260,
+                drill=applications(by={"step": "step"}),
+            )
+
+    with cohort:
+
+        @panel(
+            _("Outcome by day of submission"),
+            height=260,
+            help=_(
+                "Of the applications submitted on a day, the share that is approved, rejected or withdrawn by now, and "
+                "the share that is still pending: young days are not decided yet."
+            ),
+        )
+        def cohorts() -> Figure:
+            frame = approvals.cohorts(binned(asked("cohorts"), by=("status",)))
+            return bars_over_time(
+                frame,
+                x="day",
+                y="share",
+                unit="share",
+                title=_("Share of those submitted"),
+                color="status",
+                order=approvals.statuses(frame),
+                names=words(),
+                events=events(),
+                drill=applications(by={"first": "first", "last": "last", "status": "status"}),
+            )
+
+    times, hours = st.columns(2)
+
+    with times:
+
+        @panel(
+            _("Time to decision"),
+            height=300,
+            help=_(
+                "From submission to decision, of the applications decided on the day. Read from classes that are 9 % "
+                "wide: the value lies within the band for certain."
+            ),
+        )
+        def time_to_decision() -> Figure:
+            return line(
+                known(
+                    approvals.decision_times(asked("decision_times"), grain, filters.first, filters.last), "decisions"
+                ),
+                x="day",
+                y="seconds",
+                low="low",
+                high="high",
+                unit="seconds",
+                title=_("Time to decision, about"),
+                height=300,
+                color="quantile",
+                order=("p50", "p90"),
+                names=words(),
+                zero=True,
+                events=events(),
+                today=today,
+                drill=decisions(by={"first": "first", "last": "last"}, count="decisions"),
+            )
+
+    with hours:
+
+        @panel(
+            _("By hour and weekday of submission"),
+            height=300,
+            help=_(
+                "Applications by the hour and weekday of their submission, or the share approved of those that are "
+                "approved or rejected by now. A share of fewer than five is left blank."
+            ),
+        )
+        def by_hour_and_weekday() -> Figure:
+            shown = {"submitted": _("Applications"), "rate": _("Approval rate")}
+            value = choice_filter(_("Shown"), tuple(shown), shown, key="hours")
+            rate = value == "rate"
+            frame = known(approvals.hours(asked("hours")), "submitted")
+            return heatmap(
+                frame.assign(note=[f"{one.approved} / {one.decided}" for one in frame.itertuples()]),
+                x="hour",
+                y="weekday",
+                value="approval_rate" if rate else "submitted",
+                unit="share" if rate else "count",
+                title=shown[value],
+                x_order=list(range(24)),
+                y_names=weekdays(),
+                x_title=_("Hour"),
+                note="note" if rate else None,
+                note_title=_("Approved of decided"),
+                height=252,
+                drill=applications(
+                    by={"hour": "hour", "weekday": "weekday"},
+                    **({"statuses": DECIDED, "count": "decided"} if rate else {"count": "submitted"}),
+                ),
+            )

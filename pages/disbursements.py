@@ -30,6 +30,7 @@ from components import (
     panel,
     percent,
     quantity,
+    sections,
     step,
     table,
 )
@@ -281,275 +282,279 @@ with kpi_row(3):
     number_card(_("Over 48 h"), over_48h, key="over_48h")
     number_card(_("Waiting now"), waiting_in_all, key="waiting_in_all")
 
-measure = choice_filter(
-    _("Measure"), ("credits", "amount"), {"credits": _("Credits"), "amount": _("MXN")}, key="measure"
-)
-unit = UNITS[measure]
+section = sections({"volume": _("Volume"), "time": _("Time to disburse"), "waiting": _("Waiting and failures")})
 
 
-@panel(
-    _("Disbursements by tier"),
-    height=300,
-    help=_("Credits by the day on which their money was sent; the dashed line is the total of the compared period."),
-)
-def disbursements_by_tier() -> Figure:
-    before = filters.shift(asked("by_day", filters.other)) if filters.other else None
-    return bars_over_time(
-        asked("by_day"),
-        x="day",
-        y=measure,
-        unit=unit,
-        title=_("Disbursements by tier"),
-        color="tier",
-        compare=before,
-        events=happened(),
-        today=today,
-        bin="auto",
-        height=300,
-        drill=Drill(
-            "rows/disbursed",
-            behind(),
-            by={"first": "bin_first", "last": "bin_last", "tier": "tier"},
-            count="credits",
-        ),
+if section("volume"):
+    measure = choice_filter(
+        _("Measure"), ("credits", "amount"), {"credits": _("Credits"), "amount": _("MXN")}, key="measure"
     )
-
-
-@panel(
-    _("{month}, running total").format(month=day_name(filters.last, style="MMMM y").capitalize()),
-    height=300,
-    help=_(
-        "The month of the period's last day: what came, then its projection with its band. The compared line is last "
-        "month's running total by day of the month; its last point is the whole month."
-    ),
-    key="running_total",
-)
-def running_total() -> Figure:
-    month, daily = the_month()
-    month_facts(month)
-    frame = disbursements.running_total(month, daily)
-    target = target_of_month()
-    return line(
-        frame,
-        x="day",
-        y="total",
-        unit=unit,
-        title=_("Running total of the month"),
-        compare=month.curve.assign(total=month.curve["before"]),
-        periods=(day_name(month.first, style="MMMM y").capitalize(), _("Last month")),
-        low="low",
-        high="high",
-        target=None if target is None else (target, _("Target")),
-        events=happened(month.first, month.last),
-        today=today,
-        height=300,
-        drill=Drill("rows/disbursed", behind(), by={"first": "first_day", "last": "until"}, count="credits"),
-    )
-
-
-distribution, waiting_curve = st.columns(2)
-
-with distribution:
+    unit = UNITS[measure]
 
     @panel(
-        _("Hours from approval to disbursement"),
-        height=260,
+        _("Disbursements by tier"),
+        height=300,
         help=_(
-            "Credits approved in the period whose money was sent, by the hours that it took. The last bar holds all "
-            "that took longer than {hours} h. Credits that wait still are in the curve beside it."
-        ).format(hours=disbursements.MOST_HOURS),
+            "Credits by the day on which their money was sent; the dashed line is the total of the compared period."
+        ),
     )
-    def hours_to_disbursement() -> Figure:
-        shown = disbursements.by_hours(asked("times"))
-        sent = int(shown["n"].sum())
-        st.caption(ngettext("{n} credit disbursed", "{n} credits disbursed", sent).format(n=number(sent)))
-        return histogram(
-            shown,
-            x="start",
-            x2="end",
-            y="n",
-            unit="count",
-            title=_("Credits disbursed"),
-            x_title=_("Hours since approval"),
-            rules=[(disbursements.SLO_HOURS, "48 h")],
-            height=260,
+    def disbursements_by_tier() -> Figure:
+        before = filters.shift(asked("by_day", filters.other)) if filters.other else None
+        return bars_over_time(
+            asked("by_day"),
+            x="day",
+            y=measure,
+            unit=unit,
+            title=_("Disbursements by tier"),
+            color="tier",
+            compare=before,
+            events=happened(),
+            today=today,
+            bin="auto",
+            height=300,
             drill=Drill(
                 "rows/disbursed",
-                behind(approved_first=filters.first, approved_last=filters.last),
-                by={"hours_from": "hours_from", "hours_to": "hours_to"},
+                behind(),
+                by={"first": "bin_first", "last": "bin_last", "tier": "tier"},
+                count="credits",
+            ),
+        )
+
+    @panel(
+        _("{month}, running total").format(month=day_name(filters.last, style="MMMM y").capitalize()),
+        height=300,
+        help=_(
+            "The month of the period's last day: what came, then its projection with its band. The compared line is "
+            "last month's running total by day of the month; its last point is the whole month."
+        ),
+        key="running_total",
+    )
+    def running_total() -> Figure:
+        month, daily = the_month()
+        month_facts(month)
+        frame = disbursements.running_total(month, daily)
+        target = target_of_month()
+        return line(
+            frame,
+            x="day",
+            y="total",
+            unit=unit,
+            title=_("Running total of the month"),
+            compare=month.curve.assign(total=month.curve["before"]),
+            periods=(day_name(month.first, style="MMMM y").capitalize(), _("Last month")),
+            low="low",
+            high="high",
+            target=None if target is None else (target, _("Target")),
+            events=happened(month.first, month.last),
+            today=today,
+            height=300,
+            drill=Drill("rows/disbursed", behind(), by={"first": "first_day", "last": "until"}, count="credits"),
+        )
+
+
+if section("time"):
+    distribution, waiting_curve = st.columns(2)
+
+    with distribution:
+
+        @panel(
+            _("Hours from approval to disbursement"),
+            height=260,
+            help=_(
+                "Credits approved in the period whose money was sent, by the hours that it took. The last bar holds "
+                "all that took longer than {hours} h. Credits that wait still are in the curve beside it."
+            ).format(hours=disbursements.MOST_HOURS),
+        )
+        def hours_to_disbursement() -> Figure:
+            shown = disbursements.by_hours(asked("times"))
+            sent = int(shown["n"].sum())
+            st.caption(ngettext("{n} credit disbursed", "{n} credits disbursed", sent).format(n=number(sent)))
+            return histogram(
+                shown,
+                x="start",
+                x2="end",
+                y="n",
+                unit="count",
+                title=_("Credits disbursed"),
+                x_title=_("Hours since approval"),
+                rules=[(disbursements.SLO_HOURS, "48 h")],
+                height=260,
+                drill=Drill(
+                    "rows/disbursed",
+                    behind(approved_first=filters.first, approved_last=filters.last),
+                    by={"hours_from": "hours_from", "hours_to": "hours_to"},
+                    count="n",
+                ),
+            )
+
+    with waiting_curve:
+
+        @panel(
+            _("Share still waiting after so many hours"),
+            height=260,
+            help=_(
+                "Kaplan-Meier, with a 95 % interval (Greenwood, log-log), of the credits approved in the period. "
+                "Credits that wait now count for as long as they have waited; those cancelled first, until they were "
+                "cancelled."
+            ),
+        )
+        def still_waiting() -> Figure:
+            curve = disbursements.kaplan_meier(asked("times"))
+            half, (share, low, high) = disbursements.hours_until(curve), disbursements.still_waiting(curve)
+            words = [] if half is None else [_("Half have their money within {hours} h.").format(hours=half)]
+            if not pd.isna(share):
+                words.append(
+                    _("After 48 h {share} still wait ({low} to {high}).").format(
+                        share=percent(share), low=percent(low), high=percent(high)
+                    )
+                )
+            st.caption(" ".join(words) or "&nbsp;")
+            return step(
+                disbursements.staircase(curve),
+                x="hours",
+                y="survival",
+                low="low",
+                high="high",
+                unit="share",
+                title=_("Share still waiting"),
+                x_title=_("Hours since approval"),
+                rules=[(disbursements.SLO_HOURS, "48 h")],
+                target=(SLO, _("SLO {share}").format(share=percent(SLO, 0))),
+                height=240,
+                drill=Drill(
+                    "rows/disbursed",
+                    behind(approved_first=filters.first, approved_last=filters.last),
+                    by={"hours_from": "hours_from", "hours_to": "hours"},
+                    count="disbursed",
+                ),
+            )
+
+    @panel(
+        _("Share over 48 h by day of approval"),
+        height=240,
+        help=_(
+            "Of the credits approved on the day, those whose money took more than 48 h, or is not sent after 48 h. "
+            "Undecided: they wait, and their 48 h are not over. The day ends between the two."
+        ),
+    )
+    def share_over_48h() -> Figure:
+        return bars_over_time(
+            disbursements.share_over_48h(asked("over_48h"), filters.first, filters.last),
+            x="day",
+            y="share",
+            unit="share",
+            title=_("Share over 48 h"),
+            color="state",
+            order=["over", "undecided"],
+            names=states(),
+            target=(SLO, _("SLO {share}").format(share=percent(SLO, 0))),
+            events=happened(),
+            height=240,
+            drill=Drill(
+                "rows/over_48h",
+                behind(),
+                by={"first": "first_day", "last": "last_day", "state": "state"},
                 count="n",
             ),
         )
 
 
-with waiting_curve:
+if section("waiting"):
 
     @panel(
-        _("Share still waiting after so many hours"),
-        height=260,
-        help=_(
-            "Kaplan-Meier, with a 95 % interval (Greenwood, log-log), of the credits approved in the period. Credits "
-            "that wait now count for as long as they have waited; those cancelled first, until they were cancelled."
-        ),
+        _("Waiting now, the oldest first"),
+        height=420,
+        help=_("Credits approved, not disbursed and not cancelled, with the last call to NEON for each that failed."),
     )
-    def still_waiting() -> Figure:
-        curve = disbursements.kaplan_meier(asked("times"))
-        half, (share, low, high) = disbursements.hours_until(curve), disbursements.still_waiting(curve)
-        words = [] if half is None else [_("Half have their money within {hours} h.").format(hours=half)]
-        if not pd.isna(share):
-            words.append(
-                _("After 48 h {share} still wait ({low} to {high}).").format(
-                    share=percent(share), low=percent(low), high=percent(high)
+    def waiting_now() -> Figure:
+        now = asked("waiting_now").iloc[0]
+        credits, over = int(now["credits"]), int(now["over_48h"])
+        words = ngettext("{n} credit waits for {amount}", "{n} credits wait for {amount}", credits).format(
+            n=number(credits), amount=quantity(now["amount"], "mxn")
+        )
+        late = ngettext("{n} for more than 48 h ({amount})", "{n} of them for more than 48 h ({amount})", over).format(
+            n=number(over), amount=quantity(now["over_48h_amount"], "mxn")
+        )
+        st.markdown(f"{words}; :red[{late}]" if over else words)
+        return table(
+            asked("waiting", most=QUEUE_ROWS),
+            {
+                "credit_id": ("link", _("Credit")),
+                "tier": ("text", _("Tier")),
+                "amount": ("mxn", _("Principal")),
+                "approved_at": ("datetime", _("Approved at")),
+                "waiting": st.column_config.ProgressColumn(
+                    _("Waiting"),
+                    format="%.1f h",
+                    min_value=0,
+                    max_value=disbursements.SLO_HOURS,
+                    color="auto-inverse",
+                ),
+                "over_48h": ("flag", _("Over 48 h")),
+                "disbursement_status": ("text", _("Disbursement")),
+                "error_code": ("text", _("Last NEON error")),
+                "error_message": ("text", _("Message")),
+            },
+            title=_("Waiting now, the oldest first"),
+            key="queue",
+        )
+
+    failures, live = st.columns(2)
+
+    with failures:
+
+        @panel(
+            _("Failures of NEON"),
+            height=220,
+            help=_("Calls to NEON that ended in an error or a time-out, by error code, from the ledger."),
+        )
+        def neon_failures() -> Figure:
+            calls = asked("neon_calls")
+            made, failed = int(calls["calls"].sum()), int(calls["failed"].sum())
+            st.caption(
+                _("{failed} of {calls} calls failed: {share}").format(
+                    failed=number(failed), calls=number(made), share=percent(failed / made if made else None)
                 )
             )
-        st.caption(" ".join(words) or "&nbsp;")
-        return step(
-            disbursements.staircase(curve),
-            x="hours",
-            y="survival",
-            low="low",
-            high="high",
-            unit="share",
-            title=_("Share still waiting"),
-            x_title=_("Hours since approval"),
-            rules=[(disbursements.SLO_HOURS, "48 h")],
-            target=(SLO, _("SLO {share}").format(share=percent(SLO, 0))),
-            height=240,
-            drill=Drill(
-                "rows/disbursed",
-                behind(approved_first=filters.first, approved_last=filters.last),
-                by={"hours_from": "hours_from", "hours_to": "hours"},
-                count="disbursed",
-            ),
-        )
-
-
-@panel(
-    _("Share over 48 h by day of approval"),
-    height=240,
-    help=_(
-        "Of the credits approved on the day, those whose money took more than 48 h, or is not sent after 48 h. "
-        "Undecided: they wait, and their 48 h are not over. The day ends between the two."
-    ),
-)
-def share_over_48h() -> Figure:
-    return bars_over_time(
-        disbursements.share_over_48h(asked("over_48h"), filters.first, filters.last),
-        x="day",
-        y="share",
-        unit="share",
-        title=_("Share over 48 h"),
-        color="state",
-        order=["over", "undecided"],
-        names=states(),
-        target=(SLO, _("SLO {share}").format(share=percent(SLO, 0))),
-        events=happened(),
-        height=240,
-        drill=Drill(
-            "rows/over_48h",
-            behind(),
-            by={"first": "first_day", "last": "last_day", "state": "state"},
-            count="n",
-        ),
-    )
-
-
-@panel(
-    _("Waiting now, the oldest first"),
-    height=420,
-    help=_("Credits approved, not disbursed and not cancelled, with the last call to NEON for each that failed."),
-)
-def waiting_now() -> Figure:
-    now = asked("waiting_now").iloc[0]
-    credits, over = int(now["credits"]), int(now["over_48h"])
-    words = ngettext("{n} credit waits for {amount}", "{n} credits wait for {amount}", credits).format(
-        n=number(credits), amount=quantity(now["amount"], "mxn")
-    )
-    late = ngettext("{n} for more than 48 h ({amount})", "{n} of them for more than 48 h ({amount})", over).format(
-        n=number(over), amount=quantity(now["over_48h_amount"], "mxn")
-    )
-    st.markdown(f"{words}; :red[{late}]" if over else words)
-    return table(
-        asked("waiting", most=QUEUE_ROWS),
-        {
-            "credit_id": ("link", _("Credit")),
-            "tier": ("text", _("Tier")),
-            "amount": ("mxn", _("Principal")),
-            "approved_at": ("datetime", _("Approved at")),
-            "waiting": st.column_config.ProgressColumn(
-                _("Waiting"),
-                format="%.1f h",
-                min_value=0,
-                max_value=disbursements.SLO_HOURS,
-                color="auto-inverse",
-            ),
-            "over_48h": ("flag", _("Over 48 h")),
-            "disbursement_status": ("text", _("Disbursement")),
-            "error_code": ("text", _("Last NEON error")),
-            "error_message": ("text", _("Message")),
-        },
-        title=_("Waiting now, the oldest first"),
-        key="queue",
-    )
-
-
-failures, live = st.columns(2)
-
-with failures:
-
-    @panel(
-        _("Failures of NEON"),
-        height=220,
-        help=_("Calls to NEON that ended in an error or a time-out, by error code, from the ledger."),
-    )
-    def neon_failures() -> Figure:
-        calls = asked("neon_calls")
-        made, failed = int(calls["calls"].sum()), int(calls["failed"].sum())
-        st.caption(
-            _("{failed} of {calls} calls failed: {share}").format(
-                failed=number(failed), calls=number(made), share=percent(failed / made if made else None)
+            return bars_over_time(
+                calls[calls["failed"] > 0],
+                x="day",
+                y="failed",
+                unit="count",
+                title=_("Failed calls"),
+                color="failure",
+                events=happened(),
+                today=today,
+                bin="auto",
+                height=220,
+                drill=Drill(
+                    "rows/calls",
+                    {"integration": "neon"},
+                    by={"first": "bin_first", "last": "bin_last", "status": "status", "error_code": "error_code"},
+                    count="failed",
+                ),
             )
-        )
-        return bars_over_time(
-            calls[calls["failed"] > 0],
-            x="day",
-            y="failed",
-            unit="count",
-            title=_("Failed calls"),
-            color="failure",
-            events=happened(),
-            today=today,
-            bin="auto",
+
+    with live:
+
+        @panel(
+            _("NEON error rate, live"),
             height=220,
-            drill=Drill(
-                "rows/calls",
-                {"integration": "neon"},
-                by={"first": "bin_first", "last": "bin_last", "status": "status", "error_code": "error_code"},
-                count="failed",
-            ),
+            help=_("Share of the calls that failed, by the metrics: the last {hours} hours.").format(hours=LIVE_HOURS),
         )
-
-
-with live:
-
-    @panel(
-        _("NEON error rate, live"),
-        height=220,
-        help=_("Share of the calls that failed, by the metrics: the last {hours} hours.").format(hours=LIVE_HOURS),
-    )
-    def neon_live() -> Figure:
-        now = datetime.now(queries.timezone()).replace(second=0, microsecond=0)
-        rate = queries.metrics(
-            "disbursements/neon_error_rate", {"start": now - timedelta(hours=LIVE_HOURS), "end": now}
-        )
-        return line(
-            rate,
-            x="time",
-            y="value",
-            unit="share",
-            title=_("Error rate of NEON"),
-            zero=True,
-            target=(queries.catalogue()["integration_error_rate"].target or 0.05, _("Limit")),
-            events=happened(today - timedelta(days=1), today),
-            height=220,
-        )
+        def neon_live() -> Figure:
+            now = datetime.now(queries.timezone()).replace(second=0, microsecond=0)
+            rate = queries.metrics(
+                "disbursements/neon_error_rate", {"start": now - timedelta(hours=LIVE_HOURS), "end": now}
+            )
+            return line(
+                rate,
+                x="time",
+                y="value",
+                unit="share",
+                title=_("Error rate of NEON"),
+                zero=True,
+                target=(queries.catalogue()["integration_error_rate"].target or 0.05, _("Limit")),
+                events=happened(today - timedelta(days=1), today),
+                height=220,
+            )

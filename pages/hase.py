@@ -30,6 +30,7 @@ from components import (
     panel,
     percent,
     points,
+    sections,
     sentence_of,
     short_money,
     step,
@@ -320,544 +321,552 @@ def is_the_score_fine() -> Figure:
     return Figure(None, answer, drawn=True)
 
 
-# --- how the score is spread ------------------------------------------------------------------------------------------
-
-
-@panel(
-    _("Scores over time"),
-    height=300,
-    help=_(
-        "Share of each band in the scores of the same day (of the week, of the month in longer periods), so that a "
-        "busy day looks like a quiet one. Exact, from the ledger. An application that is scored again counts again."
-    ),
+section = sections(
+    {
+        "scores": _("Scores"),
+        "drift": _("Drift"),
+        "prediction": _("Does it predict?"),
+        "cutoff": _("Cut-off"),
+    }
 )
-def scores_over_time() -> Figure:
-    return heatmap(
-        hase.named_bands(asked("over_time", grain=grain, width=width), width),
-        x="day",
-        y="name",
-        value="share",
-        unit="share",
-        title=_("Share of the band"),
-        y_order=bands[::-1],
-        events=happened(filters.first, filters.last),
+
+
+if section("scores"):
+    # --- how the score is spread --------------------------------------------------------------------------------------
+
+    @panel(
+        _("Scores over time"),
         height=300,
-        drill=Drill("rows/scores", shared(), by={"first": "first_day", "last": "last_day", **of_band}, count="scores"),
+        help=_(
+            "Share of each band in the scores of the same day (of the week, of the month in longer periods), so that a "
+            "busy day looks like a quiet one. Exact, from the ledger. An application that is scored again counts again."
+        ),
     )
+    def scores_over_time() -> Figure:
+        return heatmap(
+            hase.named_bands(asked("over_time", grain=grain, width=width), width),
+            x="day",
+            y="name",
+            value="share",
+            unit="share",
+            title=_("Share of the band"),
+            y_order=bands[::-1],
+            events=happened(filters.first, filters.last),
+            height=300,
+            drill=Drill(
+                "rows/scores", shared(), by={"first": "first_day", "last": "last_day", **of_band}, count="scores"
+            ),
+        )
 
+    spread, metered = st.columns(2)
 
-spread, metered = st.columns(2)
+    with spread:
 
-with spread:
+        @panel(_("Scores of the period"), help=_("How often each score came, point by point. Exact, from the ledger."))
+        def scores_of_the_period() -> Figure:
+            answer = asked("distribution")
+            told = hase.summary(hase.counts_by_score(answer), present)
+            rules = [(told.median + 0.5, _("median {score}").format(score=number(told.median, 1)))]
+            if present is not None:
+                rules.append((present, _("cut-off {score}").format(score=present)))
+            return histogram(
+                stamped(answer.groupby("score", as_index=False)["scores"].sum(), answer),
+                x="score",
+                y="scores",
+                unit="count",
+                title=_("Scores"),
+                x_title=_("HASE score"),
+                rules=rules,
+                drill=Drill(
+                    "rows/scores",
+                    shared(first=filters.first, last=filters.last),
+                    by={"score_from": "score", "score_to": "score"},
+                    count="scores",
+                ),
+            )
 
-    @panel(_("Scores of the period"), help=_("How often each score came, point by point. Exact, from the ledger."))
-    def scores_of_the_period() -> Figure:
+    with metered:
+
+        @panel(
+            _("Beside the metrics"),
+            help=_(
+                "The Prometheus histogram of the same days: what it grew by, then the differences between its bounds, "
+                "then divided by the points that each bucket spans, because the buckets are of uneven width. About, "
+                "not exactly: increase() is extrapolated. The ledger's scores in the same buckets are exact. The "
+                "metrics know no tiers and no models, so both are of all scores."
+            ),
+        )
+        def beside_the_metrics() -> Figure | None:
+            exact = hase.counts_by_score(asked("distribution", tiers=(), model_version=()))
+            start = datetime(filters.first.year, filters.first.month, filters.first.day, tzinfo=zone)
+            after = filters.last + timedelta(days=1)
+            end = min(
+                datetime(after.year, after.month, after.day, tzinfo=zone),
+                datetime.now(zone).replace(second=0, microsecond=0),
+            )
+            seconds = max(int(end.timestamp() - start.timestamp()), 60)
+            try:
+                answer = queries.metrics("hase/distribution", {"time": end, "range": f"{seconds}s"})
+            except queries.SourceError as error:
+                st.caption(f":material/settings: {_(sentence_of(error))}")
+                return None
+            metric = hase.histogram_buckets(answer)
+            about, scores = metric["about"].sum(), int(exact.sum())
+            gap = about / scores - 1 if scores else math.nan
+            words = _("Metrics: about {about} scores. Ledger: {scores} ({gap}).").format(
+                about=number(round(about)), scores=number(scores), gap=f"{'+' if gap >= 0 else ''}{percent(gap)}"
+            )
+            if gap < -0.05:
+                words += " " + _("Prometheus does not hold all of the period.")
+            st.caption(words)
+            return step(
+                stamped(hase.side_by_side(exact, metric), answer),
+                x="low",
+                y="density",
+                unit=_("% a point"),
+                title=_("Density"),
+                x_title=_("HASE score"),
+                color="source",
+                order=("ledger", "metrics"),
+                names={"ledger": _("Ledger"), "metrics": _("Metrics (about)")},
+                height=270,
+            )
+
+    def by_segment(segment: str, order: list[str] | None, title: str) -> Figure:
+        """Bands within each tier or model, with its median beside its name."""
         answer = asked("distribution")
-        told = hase.summary(hase.counts_by_score(answer), present)
-        rules = [(told.median + 0.5, _("median {score}").format(score=number(told.median, 1)))]
-        if present is not None:
-            rules.append((present, _("cut-off {score}").format(score=present)))
-        return histogram(
-            stamped(answer.groupby("score", as_index=False)["scores"].sum(), answer),
-            x="score",
-            y="scores",
-            unit="count",
-            title=_("Scores"),
-            x_title=_("HASE score"),
-            rules=rules,
+        parts = hase.named_bands(hase.by_segment(answer, segment, width), width)
+        medians = parts.drop_duplicates(segment).set_index(segment)["median"].sort_values(ascending=False)
+        rows = [name for name in order if name in medians.index] if order else list(medians.index)
+        return heatmap(
+            stamped(parts, answer),
+            x="name",
+            y=segment,
+            value="share",
+            unit="share",
+            title=title,
+            x_order=[band for band in bands if band in set(parts["name"])],
+            y_order=rows,
+            y_names={name: f"{name or _('(none)')} · {number(medians[name], 1)}" for name in rows},
+            text=parts["name"].nunique() <= 10,
+            height=max(60 + 36 * len(rows), 130),
             drill=Drill(
                 "rows/scores",
                 shared(first=filters.first, last=filters.last),
-                by={"score_from": "score", "score_to": "score"},
+                by={"tier" if segment == "tier" else "model_version": segment, **of_band},
                 count="scores",
             ),
         )
 
 
-with metered:
+if section("drift"):
+    tiers, models = st.columns(2)
 
-    @panel(
-        _("Beside the metrics"),
-        help=_(
-            "The Prometheus histogram of the same days: what it grew by, then the differences between its bounds, then "
-            "divided by the points that each bucket spans, because the buckets are of uneven width. About, not "
-            "exactly: increase() is extrapolated. The ledger's scores in the same buckets are exact. The metrics "
-            "know no tiers and no models, so both are of all scores."
-        ),
-    )
-    def beside_the_metrics() -> Figure | None:
-        exact = hase.counts_by_score(asked("distribution", tiers=(), model_version=()))
-        start = datetime(filters.first.year, filters.first.month, filters.first.day, tzinfo=zone)
-        after = filters.last + timedelta(days=1)
-        end = min(
-            datetime(after.year, after.month, after.day, tzinfo=zone),
-            datetime.now(zone).replace(second=0, microsecond=0),
+    with tiers:
+
+        @panel(
+            _("By tier"),
+            height=240,
+            help=_(
+                "Share of each band in the scores of the tier; beside the tier its median. Strong tiers stand at the "
+                "top."
+            ),
         )
-        seconds = max(int(end.timestamp() - start.timestamp()), 60)
-        try:
-            answer = queries.metrics("hase/distribution", {"time": end, "range": f"{seconds}s"})
-        except queries.SourceError as error:
-            st.caption(f":material/settings: {_(sentence_of(error))}")
-            return None
-        metric = hase.histogram_buckets(answer)
-        about, scores = metric["about"].sum(), int(exact.sum())
-        gap = about / scores - 1 if scores else math.nan
-        words = _("Metrics: about {about} scores. Ledger: {scores} ({gap}).").format(
-            about=number(round(about)), scores=number(scores), gap=f"{'+' if gap >= 0 else ''}{percent(gap)}"
+        def by_tier() -> Figure:
+            return by_segment("tier", None, _("Share of the tier"))
+
+    with models:
+
+        @panel(
+            _("By model version"),
+            height=240,
+            help=_(
+                "Share of each band in the scores of the model version; beside the version its median, oldest at the "
+                "top."
+            ),
         )
-        if gap < -0.05:
-            words += " " + _("Prometheus does not hold all of the period.")
-        st.caption(words)
-        return step(
-            stamped(hase.side_by_side(exact, metric), answer),
-            x="low",
-            y="density",
-            unit=_("% a point"),
-            title=_("Density"),
-            x_title=_("HASE score"),
-            color="source",
-            order=("ledger", "metrics"),
-            names={"ledger": _("Ledger"), "metrics": _("Metrics (about)")},
-            height=270,
+        def by_model() -> Figure:
+            return by_segment(
+                "model_version", asked("models")["model_version"].tolist(), _("Share of the model version")
+            )
+
+    # --- drift --------------------------------------------------------------------------------------------------------
+
+    if months:
+        looked_at = month_choice(_("Month"), months, months[0], "month", _("The month whose bands are shown."))
+
+    drift, drifted = st.columns(2)
+
+    with drift:
+
+        @panel(
+            _("PSI by month"),
+            help=_(
+                "Population stability index of each month's scores against the baseline month: the sum over ten bands "
+                "of (a - e) ln(a / e). From 0.1 look, from 0.25 act. Each band counts half a score more in both "
+                "months, so that an empty band stays finite. The month that is not over is counted so far."
+            ),
         )
+        def psi_by_month() -> Figure:
+            answer = asked("by_month", months=MONTHS_OF_DRIFT)
+            frame = stamped(hase.psi_by_month(answer, baseline), answer)
+            figure = line(
+                frame,
+                x="month",
+                y="psi",
+                unit="PSI",
+                title="PSI",
+                target=[
+                    (hase.PSI_LOOK, _("{psi}: look").format(psi=hase.PSI_LOOK)),
+                    (hase.PSI_ACT, _("{psi}: act").format(psi=hase.PSI_ACT)),
+                ],
+                events=happened(frame["month"].min().date(), filters.last) if len(frame) else None,
+                today=today,
+                zero=True,
+                height=270,
+                drill=Drill("rows/scores", shared(), by={"first": "month", "last": "last_day"}, count="scores"),
+            )
+            above = frame[(frame["psi"] > frame["chance"]) & (frame["month"] != pd.Timestamp(baseline))]
+            st.caption(
+                _("Against {month}. Months beyond what chance alone explains (95 %): {months}.").format(
+                    month=month_name(baseline),
+                    months=", ".join(month_name(month) for month in above["month"]) or _("none"),
+                )
+            )
+            return figure
 
+    with drifted:
 
-def by_segment(segment: str, order: list[str] | None, title: str) -> Figure:
-    """Bands within each tier or model, with its median beside its name."""
-    answer = asked("distribution")
-    parts = hase.named_bands(hase.by_segment(answer, segment, width), width)
-    medians = parts.drop_duplicates(segment).set_index(segment)["median"].sort_values(ascending=False)
-    rows = [name for name in order if name in medians.index] if order else list(medians.index)
-    return heatmap(
-        stamped(parts, answer),
-        x="name",
-        y=segment,
-        value="share",
-        unit="share",
-        title=title,
-        x_order=[band for band in bands if band in set(parts["name"])],
-        y_order=rows,
-        y_names={name: f"{name or _('(none)')} · {number(medians[name], 1)}" for name in rows},
-        text=parts["name"].nunique() <= 10,
-        height=max(60 + 36 * len(rows), 130),
-        drill=Drill(
-            "rows/scores",
-            shared(first=filters.first, last=filters.last),
-            by={"tier" if segment == "tier" else "model_version": segment, **of_band},
-            count="scores",
-        ),
-    )
-
-
-tiers, models = st.columns(2)
-
-with tiers:
-
-    @panel(
-        _("By tier"),
-        height=240,
-        help=_(
-            "Share of each band in the scores of the tier; beside the tier its median. Strong tiers stand at the top."
-        ),
-    )
-    def by_tier() -> Figure:
-        return by_segment("tier", None, _("Share of the tier"))
-
-
-with models:
-
-    @panel(
-        _("By model version"),
-        height=240,
-        help=_(
-            "Share of each band in the scores of the model version; beside the version its median, oldest at the top."
-        ),
-    )
-    def by_model() -> Figure:
-        return by_segment("model_version", asked("models")["model_version"].tolist(), _("Share of the model version"))
-
-
-# --- drift ------------------------------------------------------------------------------------------------------------
-
-st.subheader(_("Drift"), anchor=False)
-
-
-if months:
-    looked_at = month_choice(_("Month"), months, months[0], "month", _("The month whose bands are shown."))
-
-drift, drifted = st.columns(2)
-
-with drift:
+        @panel(
+            _("Bands against the baseline"),
+            help=_(
+                "Share of each band in the month (bar) and in the baseline month (tick); a band's part of PSI in words."
+            ),
+        )
+        def bands_against_the_baseline() -> Figure:
+            answer = asked("by_month", months=MONTHS_OF_DRIFT)
+            parts = hase.named_bands(hase.psi_of_bands(answer, looked_at, baseline), hase.PSI_WIDTH)
+            parts = parts.assign(
+                first=pd.Timestamp(looked_at),
+                last=min(
+                    pd.Timestamp(hase.add_months(looked_at, 1)) - pd.Timedelta(days=1), pd.Timestamp(filters.last)
+                ),
+            )
+            most = parts[parts["psi"] > 0].nlargest(3, "psi")
+            st.caption(
+                _("{month} against {baseline}: PSI {psi}. Most of it: {bands}.").format(
+                    month=month_name(looked_at),
+                    baseline=month_name(baseline),
+                    psi=number(parts["psi"].sum(), 3),
+                    bands=", ".join(f"{one.name} ({number(one.psi, 3)})" for one in most.itertuples(index=False))
+                    or "–",
+                )
+            )
+            return bar(
+                stamped(parts, answer),
+                x="name",
+                y="share",
+                unit="share",
+                title=_("Share of the month"),
+                compare=parts.assign(share=parts["baseline_share"]),
+                height=270,
+                drill=Drill("rows/scores", shared(), by={"first": "first", "last": "last", **of_band}, count="scores"),
+            )
 
     @panel(
-        _("PSI by month"),
-        help=_(
-            "Population stability index of each month's scores against the baseline month: the sum over ten bands of "
-            "(a - e) ln(a / e). From 0.1 look, from 0.25 act. Each band counts half a score more in both months, "
-            "so that an empty band stays finite. The month that is not over is counted so far."
-        ),
+        _("Mean by model version"),
+        help=_("Mean of the scores by day (week, month in longer periods). A new model version is an event."),
     )
-    def psi_by_month() -> Figure:
-        answer = asked("by_month", months=MONTHS_OF_DRIFT)
-        frame = stamped(hase.psi_by_month(answer, baseline), answer)
-        figure = line(
-            frame,
-            x="month",
-            y="psi",
-            unit="PSI",
-            title="PSI",
-            target=[
-                (hase.PSI_LOOK, _("{psi}: look").format(psi=hase.PSI_LOOK)),
-                (hase.PSI_ACT, _("{psi}: act").format(psi=hase.PSI_ACT)),
-            ],
-            events=happened(frame["month"].min().date(), filters.last) if len(frame) else None,
+    def mean_by_model() -> Figure:
+        return line(
+            asked("mean_over_time", grain=grain),
+            x="day",
+            y="mean",
+            unit="score",
+            title=_("Mean score"),
+            color="model_version",
+            events=happened(filters.first, filters.last),
             today=today,
-            zero=True,
-            height=270,
-            drill=Drill("rows/scores", shared(), by={"first": "month", "last": "last_day"}, count="scores"),
-        )
-        above = frame[(frame["psi"] > frame["chance"]) & (frame["month"] != pd.Timestamp(baseline))]
-        st.caption(
-            _("Against {month}. Months beyond what chance alone explains (95 %): {months}.").format(
-                month=month_name(baseline), months=", ".join(month_name(month) for month in above["month"]) or _("none")
-            )
-        )
-        return figure
-
-
-with drifted:
-
-    @panel(
-        _("Bands against the baseline"),
-        help=_(
-            "Share of each band in the month (bar) and in the baseline month (tick); a band's part of PSI in words."
-        ),
-    )
-    def bands_against_the_baseline() -> Figure:
-        answer = asked("by_month", months=MONTHS_OF_DRIFT)
-        parts = hase.named_bands(hase.psi_of_bands(answer, looked_at, baseline), hase.PSI_WIDTH)
-        parts = parts.assign(
-            first=pd.Timestamp(looked_at),
-            last=min(pd.Timestamp(hase.add_months(looked_at, 1)) - pd.Timedelta(days=1), pd.Timestamp(filters.last)),
-        )
-        most = parts[parts["psi"] > 0].nlargest(3, "psi")
-        st.caption(
-            _("{month} against {baseline}: PSI {psi}. Most of it: {bands}.").format(
-                month=month_name(looked_at),
-                baseline=month_name(baseline),
-                psi=number(parts["psi"].sum(), 3),
-                bands=", ".join(f"{one.name} ({number(one.psi, 3)})" for one in most.itertuples(index=False)) or "–",
-            )
-        )
-        return bar(
-            stamped(parts, answer),
-            x="name",
-            y="share",
-            unit="share",
-            title=_("Share of the month"),
-            compare=parts.assign(share=parts["baseline_share"]),
-            height=270,
-            drill=Drill("rows/scores", shared(), by={"first": "first", "last": "last", **of_band}, count="scores"),
-        )
-
-
-@panel(
-    _("Mean by model version"),
-    help=_("Mean of the scores by day (week, month in longer periods). A new model version is an event."),
-)
-def mean_by_model() -> Figure:
-    return line(
-        asked("mean_over_time", grain=grain),
-        x="day",
-        y="mean",
-        unit="score",
-        title=_("Mean score"),
-        color="model_version",
-        events=happened(filters.first, filters.last),
-        today=today,
-        drill=Drill(
-            "rows/scores",
-            shared(),
-            by={"first": "first_day", "last": "last_day", "model_version": "model_version"},
-            count="scores",
-        ),
-    )
-
-
-# --- does it predict --------------------------------------------------------------------------------------------------
-
-st.subheader(_("Does the score predict?"), anchor=False)
-span_words = _("{first} to {last}").format(first=month_name(outcome_span.first), last=month_name(outcome_span.last))
-st.caption(
-    _(
-        "Credits approved {months}, as known today. Bad: once over 30 days late. Good: never, and disbursed 180 "
-        "days ago or earlier. Later months are left out: their bad credits are known sooner than their good ones."
-    ).format(months=span_words)
-    + (
-        " " + _("The period itself has no settled month, so the twelve before are shown.")
-        if outcome_span.widened
-        else ""
-    )
-)
-
-
-rates, curves = st.columns([2, 3])
-
-with rates:
-
-    @panel(
-        _("Late rate by score band"),
-        help=_(
-            "Bad credits of all that are settled (bad or good), with the 95 % Wilson interval. Young credits stand "
-            "apart."
-        ),
-    )
-    def late_rate_by_band() -> Figure:
-        answer = outcomes()
-        told = hase.late_by_band(answer, width)
-        scored = told[(told["band"] >= 0) & (told["settled"] > 0)].reset_index(drop=True)
-        bad, settled = int(scored["bad"].sum()), int(scored["settled"].sum())
-        unscored = int(told.loc[told["band"] < 0, "settled"].sum())
-        st.caption(
-            _("{bad} bad of {settled} settled; apart: {young} young, {unscored} without a score.").format(
-                bad=number(bad),
-                settled=number(settled),
-                young=number(int(told["young"].sum())),
-                unscored=number(unscored),
-            )
-        )
-        return points(
-            stamped(hase.named_bands(scored, width), answer),
-            x="name",
-            y="rate",
-            unit="share",
-            title=_("Late rate"),
-            low="low",
-            high="high",
-            x_title=_("HASE score"),
-            target=(bad / settled, _("all {share}").format(share=percent(bad / settled))) if settled else None,
-            height=270,
-            drill=Drill("rows/outcomes", shared(**outcome_days, states=STATES), by=of_band, count="settled"),
-        )
-
-
-with curves:
-
-    @panel(
-        _("Bad and good below each score"),
-        help=_(
-            "Share of the bad and of the good credits that have at most each score. KS is where the two are furthest "
-            "apart: 0 % tells nothing, 100 % tells all apart."
-        ),
-    )
-    def bad_and_good_below_each_score() -> Figure:
-        answer = outcomes()
-        one = hase.separation_of(answer)
-        low, high = hase.gini_interval(one)
-        st.caption(
-            _("KS {ks} at a score of {at}, Gini {gini} ({low} to {high}).").format(
-                ks=percent(one.ks), at=number(one.at), gini=percent(one.gini), low=percent(low), high=percent(high)
-            )
-        )
-        return step(
-            stamped(hase.cumulative_curves(answer), answer),
-            x="score",
-            y="share",
-            unit="share",
-            title=_("Share with at most this score"),
-            x_title=_("HASE score"),
-            color="state",
-            order=STATES,
-            names={"bad": _("Bad"), "good": _("Good")},
-            rules=[(one.at, f"KS {percent(one.ks)}")] if one.bad and one.good else [],
-            height=270,
             drill=Drill(
-                "rows/outcomes",
-                shared(**outcome_days),
-                by={"score_from": "score_from", "score_to": "score", "state": "state"},
-                count="credits",
+                "rows/scores",
+                shared(),
+                by={"first": "first_day", "last": "last_day", "model_version": "model_version"},
+                count="scores",
             ),
         )
 
 
-def separation(measure: str, title: str) -> Figure:
-    """KS or Gini by month of approval, with its interval."""
-    answer = outcomes(trend=True)
-    frame = hase.separation_by_month(answer)
-    return line(
-        stamped(frame.assign(settled=frame["bad"] + frame["good"]), answer),
-        x="month",
-        y=measure,
-        low=f"{measure}_low",
-        high=f"{measure}_high",
-        unit="share",
-        title=title,
-        zero=True,
-        events=happened(frame["month"].min().date(), outcome_days["last"]) if len(frame) else None,
-        drill=Drill("rows/outcomes", shared(states=STATES, score_from=0), by={"month": "month"}, count="settled"),
-    )
+if section("prediction"):
+    # --- does it predict ----------------------------------------------------------------------------------------------
 
-
-enough = _("Months with fewer than {least} bad or good credits are gaps.").format(least=hase.LEAST_OF_EACH)
-ginis, distances = st.columns(2)
-
-with ginis:
-
-    @panel(
-        _("Gini by month of approval"),
-        help=_(
-            "2 AUC - 1, where AUC is how often the good credit of a pair has the higher score: 0 % is a coin, 100 % is "
-            "always. 95 % interval by DeLong (1988)."
-        )
-        + f" {enough}",
-    )
-    def gini_by_month() -> Figure:
-        return separation("gini", _("Gini"))
-
-
-with distances:
-
-    @panel(
-        _("KS by month of approval"),
-        help=_(
-            "Greatest distance between the cumulative distributions of bad and good credits. 95 % interval by the "
-            "basic bootstrap (Efron and Tibshirani 1993)."
-        )
-        + f" {enough}",
-    )
-    def ks_by_month() -> Figure:
-        return separation("ks", _("KS"))
-
-
-# --- what if ----------------------------------------------------------------------------------------------------------
-
-st.subheader(_("What if the cut-off were moved?"), anchor=False)
-
-with st.container(horizontal=True, vertical_alignment="bottom"):
-    tried = st.slider(
-        _("Cut-off to try"),
-        0,
-        100,
-        value=min((60 if present is None else present) + 5, 100),
-        step=1,
-        key="try",
-        bind="query-params",
-        width="stretch",
-    )
-    strict = st.toggle(
-        _("Refuse exceptions too"),
-        key="strict",
-        bind="query-params",
-        help=_("Credits that were approved below the present cut-off would not have been approved either."),
-    )
-
-
-def changes(told: hase.WhatIf) -> None:
-    """What the other cut-off would have changed, as four numbers and a sentence."""
-    about = "" if told.exact else "≈ "
-    numbers = (
-        (_("Approvals"), number(round(told.approvals_then)), told.approvals_then - told.approvals_now, number, "off"),
-        (
-            _("Late rate"),
-            percent(told.late_then),
-            told.late_then - told.late_now,
-            lambda change: points_of(change, 2),
-            "inverse",
-        ),
-        (
-            _("Principal"),
-            short_money(told.principal_then),
-            told.principal_then - told.principal_now,
-            short_money,
-            "off",
-        ),
-        (
-            _("Late principal"),
-            short_money(told.late_principal_then),
-            told.late_principal_then - told.late_principal_now,
-            short_money,
-            "inverse",
-        ),
-    )
-    with st.grid(4, min_column_width=120, gap="small"):
-        for label, value, change, words, sense in numbers:
-            st.metric(about + label, value, signed(change, words), delta_color=sense)
+    span_words = _("{first} to {last}").format(first=month_name(outcome_span.first), last=month_name(outcome_span.last))
     st.caption(
-        _("Exact on the past: {lost} credits with a score below {tried} would not have been approved.").format(
-            lost=number(int(told.by_score.loc[told.by_score["change"] == "lost", "rows"].sum())), tried=tried
+        _(
+            "Credits approved {months}, as known today. Bad: once over 30 days late. Good: never, and disbursed 180 "
+            "days ago or earlier. Later months are left out: their bad credits are known sooner than their good ones."
+        ).format(months=span_words)
+        + (
+            " " + _("The period itself has no settled month, so the twelve before are shown.")
+            if outcome_span.widened
+            else ""
         )
-        if told.exact
-        else _(
-            "Extrapolated: scores from {tried} to {last} are taken to be approved and to pay as those from "
-            "{present} to {near} did. How refused applicants would have paid is unknown."
-        ).format(tried=tried, last=(present or 0) - 1, present=present, near=min((present or 0) + 9, 100))
     )
 
+    rates, curves = st.columns([2, 3])
 
-moved, decided = st.columns([3, 2])
+    with rates:
 
-with moved:
-
-    @panel(
-        _("Approvals with the other cut-off"),
-        help=_(
-            "Credits approved in the settled months, by their score: kept, lost, or added. Raising the cut-off is "
-            "exact on the past. Lowering it is extrapolated: who was refused would have been approved, and would "
-            "have paid, as the ten points above the present cut-off. How refused applicants would really have paid "
-            "is unknown; no reject inference is done."
-        ),
-    )
-    def what_if() -> Figure:
-        answer = outcomes()
-        scored = asked("scored_and_approved", **months_asked)
-        told = hase.what_if(answer, scored, present or 0, tried, exceptions=not strict)
-        changes(told)
-        return histogram(
-            stamped(told.by_score, answer),
-            x="score",
-            y="credits",
-            unit="count",
-            title=_("Credits"),
-            x_title=_("HASE score"),
-            color="change",
-            order=("kept", "lost", "added"),
-            names={"kept": _("Kept"), "lost": _("Lost"), "added": _("Added (extrapolated)")},
-            rules=[
-                *([] if present is None else [(present, _("now {score}").format(score=present))]),
-                (tried, _("then {score}").format(score=tried)),
-            ],
-            drill=Drill("rows/outcomes", shared(**outcome_days), by=of_band, count="rows"),
-        )
-
-
-with decided:
-
-    @panel(
-        _("Decisions by score band"),
-        help=_(
-            "Applications decided in the period, by the band of their score. Exact, from the ledger; of all models."
-        ),
-    )
-    def decisions_by_band() -> Figure:
-        answer = asked("decisions")
-        return bar(
-            answer,
-            x="band",
-            y="applications",
-            unit="count",
-            title=_("Applications"),
-            color="status",
-            names={
-                -1: _("No score"),
-                **{band: hase.band_name(band, 10) for band in range(0, 100, 10)},
-                "approved": _("Approved"),
-                "rejected": _("Rejected"),
-                "withdrawn": _("Withdrawn"),
-            },
-            drill=Drill(
-                "rows/decisions",
-                {"first": filters.first, "last": filters.last, "tiers": filters.tiers},
-                by={"band": "band", "status": "status"},
-                count="applications",
+        @panel(
+            _("Late rate by score band"),
+            help=_(
+                "Bad credits of all that are settled (bad or good), with the 95 % Wilson interval. Young credits stand "
+                "apart."
             ),
         )
+        def late_rate_by_band() -> Figure:
+            answer = outcomes()
+            told = hase.late_by_band(answer, width)
+            scored = told[(told["band"] >= 0) & (told["settled"] > 0)].reset_index(drop=True)
+            bad, settled = int(scored["bad"].sum()), int(scored["settled"].sum())
+            unscored = int(told.loc[told["band"] < 0, "settled"].sum())
+            st.caption(
+                _("{bad} bad of {settled} settled; apart: {young} young, {unscored} without a score.").format(
+                    bad=number(bad),
+                    settled=number(settled),
+                    young=number(int(told["young"].sum())),
+                    unscored=number(unscored),
+                )
+            )
+            return points(
+                stamped(hase.named_bands(scored, width), answer),
+                x="name",
+                y="rate",
+                unit="share",
+                title=_("Late rate"),
+                low="low",
+                high="high",
+                x_title=_("HASE score"),
+                target=(bad / settled, _("all {share}").format(share=percent(bad / settled))) if settled else None,
+                height=270,
+                drill=Drill("rows/outcomes", shared(**outcome_days, states=STATES), by=of_band, count="settled"),
+            )
+
+    with curves:
+
+        @panel(
+            _("Bad and good below each score"),
+            help=_(
+                "Share of the bad and of the good credits that have at most each score. KS is where the two are "
+                "furthest apart: 0 % tells nothing, 100 % tells all apart."
+            ),
+        )
+        def bad_and_good_below_each_score() -> Figure:
+            answer = outcomes()
+            one = hase.separation_of(answer)
+            low, high = hase.gini_interval(one)
+            st.caption(
+                _("KS {ks} at a score of {at}, Gini {gini} ({low} to {high}).").format(
+                    ks=percent(one.ks), at=number(one.at), gini=percent(one.gini), low=percent(low), high=percent(high)
+                )
+            )
+            return step(
+                stamped(hase.cumulative_curves(answer), answer),
+                x="score",
+                y="share",
+                unit="share",
+                title=_("Share with at most this score"),
+                x_title=_("HASE score"),
+                color="state",
+                order=STATES,
+                names={"bad": _("Bad"), "good": _("Good")},
+                rules=[(one.at, f"KS {percent(one.ks)}")] if one.bad and one.good else [],
+                height=270,
+                drill=Drill(
+                    "rows/outcomes",
+                    shared(**outcome_days),
+                    by={"score_from": "score_from", "score_to": "score", "state": "state"},
+                    count="credits",
+                ),
+            )
+
+    def separation(measure: str, title: str) -> Figure:
+        """KS or Gini by month of approval, with its interval."""
+        answer = outcomes(trend=True)
+        frame = hase.separation_by_month(answer)
+        return line(
+            stamped(frame.assign(settled=frame["bad"] + frame["good"]), answer),
+            x="month",
+            y=measure,
+            low=f"{measure}_low",
+            high=f"{measure}_high",
+            unit="share",
+            title=title,
+            zero=True,
+            events=happened(frame["month"].min().date(), outcome_days["last"]) if len(frame) else None,
+            drill=Drill("rows/outcomes", shared(states=STATES, score_from=0), by={"month": "month"}, count="settled"),
+        )
+
+    enough = _("Months with fewer than {least} bad or good credits are gaps.").format(least=hase.LEAST_OF_EACH)
+    ginis, distances = st.columns(2)
+
+    with ginis:
+
+        @panel(
+            _("Gini by month of approval"),
+            help=_(
+                "2 AUC - 1, where AUC is how often the good credit of a pair has the higher score: 0 % is a coin, 100 "
+                "% is always. 95 % interval by DeLong (1988)."
+            )
+            + f" {enough}",
+        )
+        def gini_by_month() -> Figure:
+            return separation("gini", _("Gini"))
+
+    with distances:
+
+        @panel(
+            _("KS by month of approval"),
+            help=_(
+                "Greatest distance between the cumulative distributions of bad and good credits. 95 % interval by the "
+                "basic bootstrap (Efron and Tibshirani 1993)."
+            )
+            + f" {enough}",
+        )
+        def ks_by_month() -> Figure:
+            return separation("ks", _("KS"))
+
+
+if section("cutoff"):
+    # --- what if ------------------------------------------------------------------------------------------------------
+
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        tried = st.slider(
+            _("Cut-off to try"),
+            0,
+            100,
+            value=min((60 if present is None else present) + 5, 100),
+            step=1,
+            key="try",
+            bind="query-params",
+            width="stretch",
+        )
+        strict = st.toggle(
+            _("Refuse exceptions too"),
+            key="strict",
+            bind="query-params",
+            help=_("Credits that were approved below the present cut-off would not have been approved either."),
+        )
+
+    def changes(told: hase.WhatIf) -> None:
+        """What the other cut-off would have changed, as four numbers and a sentence."""
+        about = "" if told.exact else "≈ "
+        numbers = (
+            (
+                _("Approvals"),
+                number(round(told.approvals_then)),
+                told.approvals_then - told.approvals_now,
+                number,
+                "off",
+            ),
+            (
+                _("Late rate"),
+                percent(told.late_then),
+                told.late_then - told.late_now,
+                lambda change: points_of(change, 2),
+                "inverse",
+            ),
+            (
+                _("Principal"),
+                short_money(told.principal_then),
+                told.principal_then - told.principal_now,
+                short_money,
+                "off",
+            ),
+            (
+                _("Late principal"),
+                short_money(told.late_principal_then),
+                told.late_principal_then - told.late_principal_now,
+                short_money,
+                "inverse",
+            ),
+        )
+        with st.grid(4, min_column_width=120, gap="small"):
+            for label, value, change, words, sense in numbers:
+                st.metric(about + label, value, signed(change, words), delta_color=sense)
+        st.caption(
+            _("Exact on the past: {lost} credits with a score below {tried} would not have been approved.").format(
+                lost=number(int(told.by_score.loc[told.by_score["change"] == "lost", "rows"].sum())), tried=tried
+            )
+            if told.exact
+            else _(
+                "Extrapolated: scores from {tried} to {last} are taken to be approved and to pay as those from "
+                "{present} to {near} did. How refused applicants would have paid is unknown."
+            ).format(tried=tried, last=(present or 0) - 1, present=present, near=min((present or 0) + 9, 100))
+        )
+
+    moved, decided = st.columns([3, 2])
+
+    with moved:
+
+        @panel(
+            _("Approvals with the other cut-off"),
+            help=_(
+                "Credits approved in the settled months, by their score: kept, lost, or added. Raising the cut-off is "
+                "exact on the past. Lowering it is extrapolated: who was refused would have been approved, and would "
+                "have paid, as the ten points above the present cut-off. How refused applicants would really have paid "
+                "is unknown; no reject inference is done."
+            ),
+        )
+        def what_if() -> Figure:
+            answer = outcomes()
+            scored = asked("scored_and_approved", **months_asked)
+            told = hase.what_if(answer, scored, present or 0, tried, exceptions=not strict)
+            changes(told)
+            return histogram(
+                stamped(told.by_score, answer),
+                x="score",
+                y="credits",
+                unit="count",
+                title=_("Credits"),
+                x_title=_("HASE score"),
+                color="change",
+                order=("kept", "lost", "added"),
+                names={"kept": _("Kept"), "lost": _("Lost"), "added": _("Added (extrapolated)")},
+                rules=[
+                    *([] if present is None else [(present, _("now {score}").format(score=present))]),
+                    (tried, _("then {score}").format(score=tried)),
+                ],
+                drill=Drill("rows/outcomes", shared(**outcome_days), by=of_band, count="rows"),
+            )
+
+    with decided:
+
+        @panel(
+            _("Decisions by score band"),
+            help=_(
+                "Applications decided in the period, by the band of their score. Exact, from the ledger; of all models."
+            ),
+        )
+        def decisions_by_band() -> Figure:
+            answer = asked("decisions")
+            return bar(
+                answer,
+                x="band",
+                y="applications",
+                unit="count",
+                title=_("Applications"),
+                color="status",
+                names={
+                    -1: _("No score"),
+                    **{band: hase.band_name(band, 10) for band in range(0, 100, 10)},
+                    "approved": _("Approved"),
+                    "rejected": _("Rejected"),
+                    "withdrawn": _("Withdrawn"),
+                },
+                drill=Drill(
+                    "rows/decisions",
+                    {"first": filters.first, "last": filters.last, "tiers": filters.tiers},
+                    by={"band": "band", "status": "status"},
+                    count="applications",
+                ),
+            )

@@ -711,7 +711,8 @@ NOON = 12 * HOUR
 def drawn(**asked: str) -> AppTest:
     components.set_default_language("en")
     app = AppTest.from_file(str(PAGE), default_timeout=30)
-    for name, value in asked.items():
+    # All sections at once, unless one is asked for.
+    for name, value in {"section": "all", **asked}.items():
         app.query_params[name] = value
     return app.run()
 
@@ -825,7 +826,7 @@ def test_a_click_on_a_bar_opens_its_decisions_and_a_row_its_credit(filled, modul
         # Wide enough for every column of the list.
         viewer(browser, locale="en-US", viewport={"width": 2400, "height": 1300}) as window,
     ):
-        window.open(f"{dashboard.url}/approvals")
+        window.open(f"{dashboard.url}/approvals?section=segments")
         chart = window.page.locator(".st-key-panel-amounts").locator("canvas, svg.marks").first
         chart.scroll_into_view_if_needed()
         size = chart.bounding_box()

@@ -673,7 +673,8 @@ def test_the_rest_of_the_day_is_what_normal_days_brought_after_this_hour(ledger)
 def page(**asked: str) -> AppTest:
     components.set_default_language("en")
     app = AppTest.from_file(str(PAGE), default_timeout=30)
-    for name, value in asked.items():
+    # All sections at once, unless one is asked for.
+    for name, value in {"section": "all", **asked}.items():
         app.query_params[name] = value
     return app.run()
 

@@ -862,7 +862,8 @@ def company() -> dict[str, list[SimpleNamespace]]:
 def page(**params: str) -> AppTest:
     components.set_default_language("en")
     made = AppTest.from_file(str(ROOT / "pages" / "hase.py"), default_timeout=30)
-    for key, value in params.items():
+    # All sections at once, unless one is asked for.
+    for key, value in {"section": "all", **params}.items():
         made.query_params[key] = value
     return made.run()
 
@@ -947,7 +948,7 @@ def test_a_click_on_a_bar_opens_its_credits_and_a_row_its_credit(ledger, server_
     rows = company()
     fill(ledger, rows)
     env = {"MIRADOR_LEDGER_URL": ledger.reader, "MIRADOR_LANGUAGE": "en"}
-    asked = "/hase?period=last_12_months&cutoff=60&try=70"
+    asked = "/hase?period=last_12_months&section=cutoff&cutoff=60&try=70"
     with (
         serve(server_dir, env, ready="/readyz") as dashboard,
         chromium() as browser,

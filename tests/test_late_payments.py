@@ -809,7 +809,8 @@ def test_what_is_worked_out_keeps_the_totals_of_its_answer(ledger, scene):
 def drawn(**asked: str) -> AppTest:
     components.set_default_language("en")
     app = AppTest.from_file(str(PAGE), default_timeout=30)
-    for name, value in asked.items():
+    # All sections at once, unless one is asked for.
+    for name, value in {"section": "all", **asked}.items():
         app.query_params[name] = value
     return app.run()
 
@@ -952,7 +953,7 @@ def test_a_click_on_a_bucket_opens_its_installments_and_a_row_its_credit(filled,
         chromium() as browser,
         viewer(browser, locale="en-US", viewport={"width": 1440, "height": 1000}) as window,
     ):
-        window.open(f"{dashboard.url}/late_payments?events=off&compare=none")
+        window.open(f"{dashboard.url}/late_payments?events=off&compare=none&section=all")
         bars = window.page.locator('.st-key-panel-late_by_bucket svg path[aria-roledescription="bar"]')
         bars.first.scroll_into_view_if_needed()
         tallest = max(range(bars.count()), key=lambda number: bars.nth(number).bounding_box()["height"])
