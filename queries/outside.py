@@ -98,6 +98,12 @@ def _alertmanager(outside: Outside, bounds: Bounds) -> OutsideClient:
     return make(outside, bounds)
 
 
+def _logs(outside: Outside, bounds: Bounds) -> OutsideClient:
+    from queries.logs_client import make
+
+    return make(outside, bounds)
+
+
 def _oncall(outside: Outside, bounds: Bounds) -> OutsideClient:
     from queries.pagerduty_client import make
 
@@ -112,6 +118,7 @@ def _uptime(outside: Outside, bounds: Bounds) -> OutsideClient:
 
 _MAKERS: dict[OutsideSource, Callable[[Outside, Bounds], OutsideClient]] = {
     "alertmanager": _alertmanager,
+    "logs": _logs,
     "oncall": _oncall,
     "uptime": _uptime,
 }
