@@ -174,6 +174,14 @@ ENDPOINTS = (
     Endpoint("neon", "/disbursements", 1.20, 0.50, 0.010, 0.004),
 )
 INTEGRATIONS = ("geotab", "conekta", "metamap", "neon")
+TITLES = {"geotab": "Geotab", "conekta": "Conekta", "metamap": "Metamap", "neon": "NEON"}
+HOSTS = {
+    "geotab": "my.geotab.com",
+    "conekta": "api.conekta.io",
+    "metamap": "api.getmati.com",
+    "neon": "api.neon.example",
+}
+METHOD_OF_CALL = "POST"
 TIMEOUT_SECONDS = 30.0
 ERROR_CODES = {
     "geotab": (("rate_limited", 429), ("internal_error", 500), ("bad_gateway", 502)),

@@ -25,5 +25,6 @@ create index if not exists hase_scores_application on bi.hase_scores (applicatio
 create index if not exists integration_calls_called_at on bi.integration_calls (called_at);
 create index if not exists integration_calls_failed on bi.integration_calls (integration, called_at) where status <> 'success';
 create index if not exists integration_calls_request on bi.integration_calls (request_id);
+create index if not exists integration_calls_trace on bi.integration_calls (trace_id) where trace_id is not null;
 create index if not exists integration_calls_credit on bi.integration_calls (credit_id) where credit_id is not null;
 create index if not exists integration_calls_application on bi.integration_calls (application_id) where application_id is not null;

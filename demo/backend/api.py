@@ -1,32 +1,42 @@
-"""The HTTP side of the backend: its endpoints, its metrics, and the tasks that keep the company going."""
+"""The HTTP side of the backend: its endpoints, its metrics, and the tasks that keep the company going.
+
+`/simulation/incidents` belongs to the simulation, not to the company: it lets an outside service fail for a while.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import random
-import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
-from uuid import uuid4
 
+import sentry_sdk
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from demo import company
-from demo.backend import metrics, rules, traffic
+from demo.backend import metrics, rules, telemetry, traffic
+from demo.backend.cache import Cache
 from demo.backend.integrations import Integrations
 from demo.backend.ledger import Ledger
 
 GAUGES_EVERY = 60.0
 TRIES = 3
-log = logging.getLogger("conductores")
+# A caller who asks more often than this in a minute is told to wait.
+MOST_A_MINUTE = 6000
+SESSION_SECONDS = 900
+TRIPS_SECONDS = 300
+FAILURES = (
+    "The connection pool was exhausted",
+    "The database closed the connection",
+    "The answer could not be written",
+)
+log = telemetry.log
 
 
 class NewApplication(BaseModel):
@@ -47,35 +57,17 @@ class Notice(BaseModel):
     failure_code: str | None = None
 
 
-class RequestMetrics:
-    """Counts and times each request under its route template; a path that no route knows is `unmatched`."""
+class NewIncident(BaseModel):
+    """What goes wrong on purpose: a service, for how long, and how badly."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    integration: str
+    minutes: float = Field(default=10, gt=0, le=24 * 60)
+    failing: float = Field(default=0.9, ge=0, le=1)
+    factor: float = Field(default=1.5, ge=0.1, le=100)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        status = 500
-        began = time.perf_counter()
 
-        async def watch(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            await self.app(scope, receive, watch)
-        finally:
-            endpoint = getattr(scope.get("route"), "path", "unmatched")
-            # What the monitoring itself asks is no work of the API.
-            if endpoint not in {"/metrics", "/health"}:
-                metrics.http_requests_total.labels(scope["method"], endpoint, str(status)).inc()
-                metrics.http_request_duration_seconds.labels(scope["method"], endpoint).observe(
-                    time.perf_counter() - began
-                )
+class RequestFailed(Exception):
+    """The backend's own failure, as it happens now and then."""
 
 
 class Office:
@@ -88,7 +80,8 @@ class Office:
         return len(self._tasks)
 
     def begin(self, work: Coroutine[Any, Any, None]) -> None:
-        """Start work in the background; its failure is logged."""
+        """Start work in the background; its failure is logged and reported."""
+        telemetry.keep()
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
@@ -97,6 +90,7 @@ class Office:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("Work in the background failed", exc_info=error)
+            sentry_sdk.capture_exception(error)
 
     async def close(self) -> None:
         """Cancel what is not done."""
@@ -106,13 +100,23 @@ class Office:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def create_app(ledger_url: str, *, base_url: str | None = None, scale: float = 1.0, speed: float = 1.0) -> FastAPI:
+def create_app(
+    ledger_url: str,
+    *,
+    base_url: str | None = None,
+    scale: float = 1.0,
+    speed: float = 1.0,
+    redis_url: str | None = None,
+    outlets: telemetry.Outlets | None = None,
+) -> FastAPI:
     """The backend on a ledger. With `base_url` (its own address) customers and staff come by themselves, at `scale`.
 
     `speed` divides every simulated duration; above 1 requests do not fail at random either, for tests.
     """
+    telemetry.start(outlets or telemetry.Outlets())
     dice = random.Random()
     ledger = Ledger(ledger_url)
+    cache = Cache(redis_url)
     integrations = Integrations(ledger, dice, speed=speed)
     office = Office()
     routes = {(route.method, route.endpoint): route for route in company.ROUTES}
@@ -138,6 +142,8 @@ def create_app(ledger_url: str, *, base_url: str | None = None, scale: float = 1
         await asyncio.gather(*tasks, return_exceptions=True)
         await office.close()
         ledger.close()
+        cache.close()
+        await asyncio.to_thread(telemetry.stop)
 
     async def work(request: Request) -> None:
         """What a request costs before its answer: the route's usual time and share of failures, and the cache."""
@@ -145,13 +151,20 @@ def create_app(ledger_url: str, *, base_url: str | None = None, scale: float = 1
         if route is None:
             return
         await asyncio.sleep(rules.work_of_request(route, dice) / speed)
-        command = dice.choices([name for name, _ in company.REDIS_COMMANDS], [n for _, n in company.REDIS_COMMANDS])[0]
-        metrics.redis_commands_total.labels(command, "error" if dice.random() < 0.0005 else "success").inc()
-        if speed == 1 and dice.random() < route.failures * rules.harm(datetime.now(UTC)):
-            raise HTTPException(500, "The request failed; try again.")
+        await asyncio.to_thread(let_in, request.method, route.endpoint, f"session:{dice.randrange(80)}")
+        incidents = (integrations.incident_at(one, datetime.now(UTC)) for one in company.INTEGRATIONS)
+        if speed == 1 and dice.random() < route.failures * rules.harm(incidents):
+            raise RequestFailed(dice.choice(FAILURES))
+
+    def let_in(method: str, endpoint: str, session: str) -> None:
+        """The caller's session from the cache, and for what changes something, the limit of a minute."""
+        if cache.get(session) is None:
+            cache.keep(session, "driver", SESSION_SECONDS)
+        if method != "GET" and cache.count(f"rate:{endpoint}:{datetime.now(UTC):%H%M}", 120) > MOST_A_MINUTE:
+            raise HTTPException(429, "Too many requests; wait a minute.")
 
     app = FastAPI(title="Conductores del Mundo, simulated backend", lifespan=lifespan)
-    app.add_middleware(RequestMetrics)
+    app.add_middleware(telemetry.Requests)
     usual = [Depends(work)]
 
     @app.get("/health")
@@ -175,26 +188,30 @@ def create_app(ledger_url: str, *, base_url: str | None = None, scale: float = 1
         else:
             conductor_id = await asyncio.to_thread(ledger.new_id, "applications", "conductor_id", "D")
         application_id = await asyncio.to_thread(ledger.new_id, "applications", "application_id", "A")
-        await asyncio.to_thread(ledger.record_application, application_id, conductor_id, new.amount)
-        office.begin(assess(application_id, conductor_id))
+        sentry_sdk.set_user({"id": conductor_id})
+        with telemetry.told(application_id=application_id, conductor_id=conductor_id):
+            await asyncio.to_thread(ledger.record_application, application_id, conductor_id, new.amount)
+            log.info("Application submitted", extra={"amount": str(new.amount)})
+            office.begin(assess(application_id, conductor_id))
         return {"application_id": application_id, "conductor_id": conductor_id, "status": "pending"}
 
     async def assess(application_id: str, conductor_id: str) -> None:
-        request_id = uuid4().hex
         for integration, endpoint in rules.CALLS_OF_APPLICATION:
-            for _ in range(TRIES):
+            for attempt in range(1, TRIES + 1):
                 asked = await integrations.call(
-                    integration, endpoint, request_id=request_id, application_id=application_id
+                    integration, endpoint, application_id=application_id, again=attempt < TRIES
                 )
                 if asked.ok:
                     break
             else:
+                log.error("Application cannot be assessed", extra={"integration": integration, "attempts": TRIES})
                 # Without identity and driving there is no score; the driver will give up.
                 return
         points = rules.score(dice)
         await asyncio.to_thread(
             ledger.record_score, application_id, conductor_id, points, company.tier_of(points), rules.model_version()
         )
+        log.info("HASE score calculated", extra={"score": points, "model_version": rules.model_version()})
 
     @app.get("/applications/{application_id}", dependencies=usual)
     async def show(application_id: str) -> dict[str, Any]:
@@ -209,15 +226,19 @@ def create_app(ledger_url: str, *, base_url: str | None = None, scale: float = 1
             return {"application_id": application_id, "status": found.status}
         if rules.is_withdrawn(found.hase_score, dice):
             await asyncio.to_thread(ledger.record_withdrawal, application_id)
+            log.info("Application withdrawn", extra={"application_id": application_id})
             return {"application_id": application_id, "status": "withdrawn"}
         reason = rules.rejection_reason(found.hase_score, found.sinosure_tier, datetime.now(UTC), dice)
         if reason is not None:
             await asyncio.to_thread(ledger.record_rejection, application_id, reason)
+            log.info("Application rejected", extra={"application_id": application_id, "reason": reason})
             return {"application_id": application_id, "status": "rejected", "reason": reason}
         credit_id = await asyncio.to_thread(ledger.new_id, "credits", "credit_id", "C")
         lent = rules.principal(found.amount_requested, dice)
         if not await asyncio.to_thread(ledger.record_approval, application_id, credit_id, lent):
             raise HTTPException(409, f"Application {application_id} was decided at the same moment.")
+        about = {"application_id": application_id, "credit_id": credit_id, "amount": str(lent)}
+        log.info("Credit approved", extra={**about, "tier": found.sinosure_tier})
         return {"application_id": application_id, "status": "approved", "credit_id": credit_id}
 
     @app.post("/credits/{credit_id}/disbursement", status_code=201, dependencies=usual)
@@ -237,9 +258,11 @@ def create_app(ledger_url: str, *, base_url: str | None = None, scale: float = 1
         sent = await integrations.call(*rules.CALL_OF_DISBURSEMENT, credit_id=credit.credit_id)
         if not sent.ok:
             await asyncio.to_thread(ledger.record_failed_disbursement, credit.credit_id)
+            log.error("Disbursement failed", extra={"credit_id": credit.credit_id})
             return
         plan = rules.plan(credit.principal, credit.sinosure_tier, rules.business_day(datetime.now(UTC)))
         await asyncio.to_thread(ledger.record_disbursement, credit.credit_id, plan)
+        log.info("Credit disbursed", extra={"credit_id": credit.credit_id, "amount": str(credit.principal)})
 
     @app.post("/webhooks/conekta", dependencies=usual)
     async def hear_conekta(notice: Notice) -> dict[str, Any]:
@@ -277,11 +300,37 @@ def create_app(ledger_url: str, *, base_url: str | None = None, scale: float = 1
             failure,
             asked.call_id,
         )
+        about = {"credit_id": credit_id, "installment_id": notice.installment_id, "method": notice.method}
+        if not asked.ok:
+            log.error("Payment processing failed", extra={**about, "error_code": failure})
+        elif status == "failed":
+            log.info("Payment declined", extra={**about, "failure_code": failure})
+        else:
+            log.info("Payment received", extra={**about, "amount": str(notice.amount)})
 
     @app.get("/conductores/{conductor_id}/trips", dependencies=usual)
     async def trips(conductor_id: str) -> dict[str, Any]:
         """A driver's last trips, as the poll of Geotab has left them in the cache."""
-        return {"conductor_id": conductor_id, "trips": dice.randrange(4, 40)}
+        key = f"trips:{conductor_id}"
+        kept = await asyncio.to_thread(cache.get, key)
+        number = int(kept) if kept is not None else dice.randrange(4, 40)
+        if kept is None:
+            await asyncio.to_thread(cache.keep, key, str(number), TRIPS_SECONDS)
+        return {"conductor_id": conductor_id, "trips": number}
+
+    @app.post("/simulation/incidents", status_code=201)
+    async def begin_incident(new: NewIncident) -> dict[str, Any]:
+        """Let an outside service fail for a while, beginning now."""
+        if new.integration not in company.INTEGRATIONS:
+            raise HTTPException(422, f"integration is one of {', '.join(company.INTEGRATIONS)}.")
+        incident = integrations.begin_incident(new.integration, new.minutes, failing=new.failing, factor=new.factor)
+        office.begin(integrations.insist(incident))
+        return {"integration": new.integration, "until": incident.end.isoformat()}
+
+    @app.delete("/simulation/incidents/{integration}")
+    async def end_incident(integration: str) -> dict[str, Any]:
+        """End what was begun."""
+        return {"integration": integration, "ended": integrations.end_incident(integration)}
 
     def application(application_id: str) -> Any:
         found = ledger.row(
@@ -305,4 +354,6 @@ def from_environment() -> FastAPI:
         base_url=None if quiet else f"http://127.0.0.1:{port}",
         scale=float(os.environ.get("DEMO_SCALE", "1")),
         speed=float(os.environ.get("DEMO_SPEED", "1")),
+        redis_url=os.environ.get("DEMO_REDIS_URL") or None,
+        outlets=telemetry.Outlets.from_environment(),
     )

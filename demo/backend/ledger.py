@@ -17,7 +17,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, create_engine, text
 
-from demo.backend import metrics
+from demo.backend import metrics, telemetry
 
 ZERO = Decimal("0.00")
 LATE_LEVELS = (
@@ -376,13 +376,27 @@ class Ledger:
 
     @contextmanager
     def _writing(self, table: str, operation: str) -> Iterator[Connection]:
+        telemetry.keep()
         with self._timed(table, operation), self._engine.begin() as connection:
             yield connection
+
+    def _about(self, table: str, operation: str) -> dict[str, str | int]:
+        """What a question's span says, by OpenTelemetry's conventions for databases; never its values."""
+        where = self._engine.url
+        return {
+            "db.system.name": "postgresql",
+            "db.namespace": where.database or "",
+            "db.operation.name": operation.upper(),
+            "db.collection.name": f"bi.{table}",
+            "server.address": where.host or "",
+            "server.port": where.port or 5432,
+        }
 
     @contextmanager
     def _timed(self, table: str, operation: str) -> Iterator[None]:
         began = time.perf_counter()
         try:
-            yield
+            with telemetry.inner(f"{operation.upper()} bi.{table}", self._about(table, operation)):
+                yield
         finally:
             metrics.db_query_duration_seconds.labels(table, operation).observe(time.perf_counter() - began)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -137,10 +137,9 @@ def decline(how: str, dice: random.Random) -> str | None:
 # --- services ---------------------------------------------------------------------------------------------------------
 
 
-def fate_of_call(integration: str, endpoint: str, at: datetime, dice: random.Random) -> Fate:
+def fate_of_call(integration: str, endpoint: str, incident: company.Incident | None, dice: random.Random) -> Fate:
     """How long a call takes and how it ends, by the service's habits and its incident of the hour."""
     spec = next(one for one in company.ENDPOINTS if (one.integration, one.endpoint) == (integration, endpoint))
-    incident = company.incident_at(integration, at)
     failing, factor = (incident.failing, incident.factor) if incident else (spec.errors, 1.0)
     seconds = dice.lognormvariate(math.log(spec.median), spec.spread) * factor
     luck = dice.random()
@@ -153,9 +152,8 @@ def fate_of_call(integration: str, endpoint: str, at: datetime, dice: random.Ran
     return Fate("success", seconds)
 
 
-def harm(at: datetime) -> float:
+def harm(incidents: Iterable[company.Incident | None]) -> float:
     """How many times more of the API's own requests fail now than usual: a broken service takes some with it."""
-    incidents = (company.incident_at(integration, at) for integration in company.INTEGRATIONS)
     return 1 + 40 * max((incident.failing for incident in incidents if incident), default=0.0)
 
 

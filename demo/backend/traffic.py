@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import random
 import time
@@ -12,9 +11,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from demo import company
-from demo.backend import rules
+from demo.backend import rules, telemetry
 from demo.backend.integrations import Integrations
 from demo.backend.ledger import Ledger
 
@@ -22,7 +22,9 @@ STEP = 1.0
 # Bounded, so that a start after a long sleep of the machine does not let loose everything that was missed.
 LONGEST_STEP = 30.0
 DESK_EVERY = 20.0
-log = logging.getLogger("conductores")
+# The programs that drivers and staff use, as their spans name them.
+APP, DESK = "conductores-app", "back-office"
+log = telemetry.log
 
 # An open installment's hazard per day of being paid now; each driver has a habit, drawn from the credit's id.
 HAZARD = (
@@ -116,13 +118,9 @@ class Crowd:
     async def apply(self) -> None:
         """A driver applies: mostly a new one, now and then one who is known."""
         known = self.dice.random() < rules.SHARE_OF_KNOWN_APPLICANTS
-        await self.client.post(
-            "/applications",
-            json={
-                "conductor_id": await self._any("credits", "conductor_id", "approved_at") if known else None,
-                "amount": str(rules.amount_requested(self.dice)),
-            },
-        )
+        conductor_id = await self._any("credits", "conductor_id", "approved_at") if known else None
+        body = {"conductor_id": conductor_id, "amount": str(rules.amount_requested(self.dice))}
+        await self.ask(APP, "POST", "/applications", "/applications", body)
 
     async def pay(self) -> None:
         """A driver pays what is open of an installment, or tries to."""
@@ -160,27 +158,28 @@ class Crowd:
         route = self.dice.choices(company.ROUTES, [one.share for one in company.ROUTES])[0]
         if route.endpoint == "/applications":
             draft = {"amount": str(rules.amount_requested(self.dice)), "draft": True}
-            await self.client.post(route.endpoint, json=draft)
+            await self.ask(APP, "POST", route.endpoint, route.endpoint, draft)
         elif route.endpoint == "/webhooks/conekta":
             await self.client.post(route.endpoint, json={"event": "order.pending_payment"})
         elif route.endpoint == "/conductores/{conductor_id}/trips":
             one = await self._any("credits", "conductor_id", "approved_at")
             if one:
-                await self.client.get(f"/conductores/{one}/trips")
+                await self.ask(APP, "GET", route.endpoint, f"/conductores/{one}/trips")
         elif route.endpoint == "/credits/{credit_id}/disbursement":
             one = await self._any("credits", "credit_id", "disbursed_at")
             if one:
-                await self.client.post(f"/credits/{one}/disbursement")
+                await self.ask(DESK, "POST", route.endpoint, f"/credits/{one}/disbursement")
         else:
             one = await self._any("applications", "application_id", "decided_at")
             if one:
-                await self.client.request(route.method, route.endpoint.format(application_id=one))
+                await self.ask(APP, route.method, route.endpoint, route.endpoint.format(application_id=one))
 
     # --- the company ---
 
     async def poll(self) -> None:
         """The fleet's devices are asked for news at Geotab."""
-        await self.integrations.call(*rules.CALL_OF_POLL)
+        with telemetry.work("poll devices", integration=rules.CALL_OF_POLL[0]):
+            await self.integrations.call(*rules.CALL_OF_POLL)
 
     async def clear_desk(self, seconds: float) -> None:
         """Staff work through what waits: each piece with its hazard of being taken up in these seconds."""
@@ -192,7 +191,9 @@ class Crowd:
             before=now - timedelta(minutes=4),
         ):
             if self.dice.random() < seconds * rules.DECISION_HAZARD:
-                await self.client.post(f"/applications/{row.id}/decision")
+                await self.ask(
+                    DESK, "POST", "/applications/{application_id}/decision", f"/applications/{row.id}/decision"
+                )
         for row in await asyncio.to_thread(
             self.ledger.rows,
             "credits",
@@ -200,9 +201,21 @@ class Crowd:
         ):
             hazard = rules.STUCK_HAZARD if rules.is_stuck(row.id) else rules.DISBURSEMENT_HAZARD
             if row.id not in self._busy and self.dice.random() < seconds * hazard:
-                await self.client.post(f"/credits/{row.id}/disbursement")
+                await self.ask(DESK, "POST", "/credits/{credit_id}/disbursement", f"/credits/{row.id}/disbursement")
 
     # --- inside ---
+
+    async def ask(self, who: str, method: str, template: str, path: str, body: Any = None) -> None:
+        """A request as the app of the drivers or the desk of the staff sends it: with a span of its own."""
+        about = {"http.request.method": method, "url.template": template, "server.address": "127.0.0.1"}
+        with telemetry.tracer(who).start_as_current_span(
+            f"{method} {template}", kind=SpanKind.CLIENT, attributes=about
+        ) as span:
+            answer = await self.client.request(method, path, json=body, headers=telemetry.headers_of_trace())
+            span.set_attribute("http.response.status_code", answer.status_code)
+            if answer.status_code >= 400:
+                span.set_attribute("error.type", str(answer.status_code))
+                span.set_status(Status(StatusCode.ERROR))
 
     async def _willing_to_pay(self, at: datetime) -> float:
         """Payments a day that the open installments promise at this moment."""
