@@ -8,6 +8,8 @@
 | `/api/kpis` | the KPIs of a day (`?day=YYYY-MM-DD`, `?lang=es` or `en`) as JSON |
 | `/download/rows` | all rows behind a number, by a signed link that a panel gave: see `app/download.py` |
 | `/hooks/alertmanager`, `/hooks/events` | take what Alertmanager and deployments tell: see `app/hooks.py` |
+| `/status`, `/status.json`, `/status.atom`, `/status.rss` | the public status page: see `app/status.py` |
+| `/status/subscribe`, `/status/confirm`, `/status/unsubscribe` | who wants to hear of incidents: see `app/subscribers.py` |
 | `/hooks/watchdog` | takes the alert that always fires, whose silence is told: see `app/watchdog.py` |
 
 `/metrics` and `/api/kpis` hold business numbers. With MIRADOR_API_TOKEN they ask for `Authorization: Bearer`. Where
@@ -46,7 +48,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 import components
 import queries
-from app import reconciliation, rollups, telemetry
+from app import digest_post, reconciliation, rollups, subscribers, telemetry
 from app.auth import login_required
 from app.board import Board, as_json, read_numbers, today, warm
 from app.download import rows_download
@@ -54,6 +56,7 @@ from app.hooks import hook_routes
 from app.settings import Settings, SettingsError, connect, settings
 from app.slos import SloBoard
 from app.state import migrate_soon
+from app.status import status_routes
 from app.watchdog import WatchdogCollector, watchdog_routes
 
 PROBE_SECONDS = 1.0
@@ -326,8 +329,10 @@ async def lifespan(_app: st.App) -> AsyncIterator[dict[str, Any]]:
     if _settings.state_url is not None:
         state = (_settings.state_url.get_secret_value(), telemetry.log, ended)
         threading.Thread(target=migrate_soon, args=state, name="mirador-migrate", daemon=True).start()
+    subscribers.start(_settings, ended)
     rollups.start(_settings)
     reconciliation.start(_settings)
+    digest_post.start(_settings)
     named = {"the ledger": _settings.ledger_url, "Prometheus": _settings.prometheus_url}
     telemetry.log.info("up, with %s", " and ".join(name for name, url in named.items() if url) or "no source")
     try:
@@ -336,6 +341,7 @@ async def lifespan(_app: st.App) -> AsyncIterator[dict[str, Any]]:
         ended.set()
         rollups.stop()
         reconciliation.stop()
+        digest_post.stop()
         queries.disconnect()
         telemetry.log.info("ended")
 
@@ -349,6 +355,8 @@ app = st.App(
         Route("/api/kpis", api_kpis),
         Route("/download/rows", rows_download),
         *hook_routes(_settings),
+        *status_routes(_settings),
+        *subscribers.subscriber_routes(_settings),
         *watchdog_routes(_settings),
     ],
     middleware=[Middleware(CountSessions)],

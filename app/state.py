@@ -159,14 +159,15 @@ def _write(settings: Settings, statement: str, params: dict[str, Any]) -> list[A
 
 
 @contextmanager
-def transaction(settings: Settings) -> Iterator[Connection]:
-    """A connection to the state database in one transaction; what the pages remember of it is dropped at its end.
+def transaction(settings: Settings, *, forget: bool = True) -> Iterator[Connection]:
+    """A connection to the state database in one transaction.
 
-    Raises SourceError.
+    What the pages remember of it is dropped at its end, unless it wrote nothing that they show. Raises SourceError.
     """
     with _writer_of(settings).transaction() as connection:
         yield connection
-    queries.forget("state")
+    if forget:
+        queries.forget("state")
 
 
 # --- events -----------------------------------------------------------------------------------------------------------

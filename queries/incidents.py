@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 import yaml
@@ -98,47 +98,66 @@ def overall(states: Sequence[State]) -> State:
     return max(states, key=lambda one: _RANK[one], default="unknown")
 
 
+@dataclass(frozen=True)
+class Objective:
+    """What an objective says of its component: it burns as fast as calls whoever is on call, too fast, or is spent.
+
+    A slow burn or a spent budget does not make a component yellow: it is told to engineers.
+    """
+
+    component: str
+    pages: bool
+    burns: bool
+    missed: bool
+
+
+def objective_of(told: Standing) -> Objective:
+    """An objective as components need it."""
+    quick = told.burns[told.burns["window"].isin(["1h", "6h"])]
+    return Objective(
+        component=told.slo.component,
+        pages=told.slo.page and bool(quick["firing"].any()),
+        burns=told.firing,
+        missed=told.budget.left < 0,
+    )
+
+
 def component_states(
-    probes: Mapping[str, float] | None,
-    standings: Mapping[str, Standing],
-    opened: pd.DataFrame,
-    overrides: pd.DataFrame,
+    probes: Mapping[str, float],
+    objectives: Mapping[str, Objective],
+    opened: Sequence[Mapping[str, Any]],
+    overrides: Sequence[Mapping[str, Any]],
+    now: datetime,
 ) -> list[Component]:
     """Every component in its order.
 
-    `probes` are shares by component, `standings` the objectives that could be read, `opened` the open incidents (id,
-    component, impact), `overrides` what hands have set (id, component, state, ends_at), the latest first.
+    `probes` are shares by component, `objectives` those that could be read, `opened` the open incidents (id, component,
+    impact), `overrides` what hands have set (id, component, state, ends_at), the latest first.
     """
     told = []
     for name in components():
-        own = [one for one in standings.values() if one.slo.component == name]
-        mine = opened[opened["component"] == name] if len(opened) else opened
-        hand = overrides[overrides["component"] == name] if len(overrides) else overrides
-        probe = (probes or {}).get(name)
-        paged = any(_pages(one) for one in own)
-        measured = computed_state(probe, paged, list(mine["impact"]) if len(mine) else [], bool(own))
-        override: State | None = hand["state"].iloc[0] if len(hand) else None
+        own = {slo: one for slo, one in objectives.items() if one.component == name}
+        mine = [one for one in opened if one["component"] == name]
+        hand = next((one for one in overrides if one["component"] == name and one["ends_at"] > now), None)
+        measured = computed_state(
+            probes.get(name), any(one.pages for one in own.values()), [one["impact"] for one in mine], bool(own)
+        )
+        override: State | None = hand["state"] if hand else None
         told.append(
             Component(
                 name=name,
                 computed=measured,
                 state=override or measured,
-                probe=probe,
-                burning=tuple(one.slo.name for one in own if one.firing),
-                missed=tuple(one.slo.name for one in own if one.budget.left < 0),
-                incidents=tuple(int(n) for n in mine["id"]) if len(mine) else (),
+                probe=probes.get(name),
+                burning=tuple(slo for slo, one in own.items() if one.burns),
+                missed=tuple(slo for slo, one in own.items() if one.missed),
+                incidents=tuple(int(one["id"]) for one in mine),
                 override=override,
-                until=hand["ends_at"].iloc[0].to_pydatetime() if len(hand) else None,
-                override_id=int(hand["id"].iloc[0]) if len(hand) else None,
+                until=hand["ends_at"] if hand else None,
+                override_id=int(hand["id"]) if hand else None,
             )
         )
     return told
-
-
-def _pages(told: Standing) -> bool:
-    """Whether its budget burns as fast as calls whoever is on call; a slow burn does not make a component yellow."""
-    quick = told.burns[told.burns["window"].isin(["1h", "6h"])]
-    return told.slo.page and bool(quick["firing"].any())
 
 
 # --- the metrics ------------------------------------------------------------------------------------------------------
@@ -152,15 +171,19 @@ def probe_shares() -> dict[str, float]:
     return {row.component: float(row.value) for row in frame.itertuples() if row.component in components()}
 
 
-def standings() -> dict[str, Standing]:
-    """Where the objectives of the components stand; one whose source fails is left out."""
+def objectives_now() -> dict[str, Objective]:
+    """The objectives by name; one whose source fails is left out. Raises SourceError when none could be read."""
     today = datetime.now(timezone()).date()
-    found = {}
+    found: dict[str, Objective] = {}
+    failure = None
     for name, slo in slos().items():
         try:
-            found[name] = standing(slo, today)
-        except SourceError:
-            continue
+            found[name] = objective_of(standing(slo, today))
+        except SourceError as error:
+            if failure is None or failure.kind == "not_configured":
+                failure = error
+    if not found and failure is not None:
+        raise failure
     return found
 
 
