@@ -1,4 +1,4 @@
-"""`python -m app serve | query | rollup | reconcile | doctor`: dashboard, numbers and sources, from a shell.
+"""`python -m app serve | query | rollup | reconcile | digest | doctor`: dashboard, numbers and sources, from a shell.
 
 Data goes to stdout, sentences to stderr. Exit codes: 0 done, 1 a source failed or something needed is missing, 2 the
 command or the configuration is wrong.
@@ -17,14 +17,15 @@ import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NoReturn
+from zoneinfo import ZoneInfo
 
 import pandas as pd
 
 import queries
-from app.settings import Settings, SettingsError, connect, load_settings, rollup_url, unknown_names
+from app.settings import ROLES, Role, Settings, SettingsError, connect, load_settings, rollup_url, unknown_names
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m app", description="Mirador from a shell.")
-    commands = parser.add_subparsers(required=True, metavar="serve | query | rollup | reconcile | doctor")
+    commands = parser.add_subparsers(required=True, metavar="serve | query | rollup | reconcile | digest | doctor")
     serve = commands.add_parser("serve", help="start the dashboard on your own systems (MIRADOR_* variables)")
     serve.set_defaults(run=_serve)
     query = commands.add_parser("query", help="print the answer of one named query")
@@ -79,6 +80,15 @@ def _parser() -> argparse.ArgumentParser:
     slo.add_argument("what", choices=("generate",))
     slo.add_argument("--check", action="store_true", help="write nothing; fail when the rules are not up to date")
     slo.set_defaults(run=_slo)
+    digest = commands.add_parser("digest", help="print the daily digest of each role, or send it")
+    digest.add_argument("--send", action="store_true", help="send it to whoever has not got it yet")
+    digest.add_argument("--to", metavar="ADDRESS", help="with --send: send it to this address alone, as a test")
+    digest.add_argument(
+        "--role", choices=ROLES, help="whose digest (by default all that are printed, executive for --to)"
+    )
+    digest.add_argument("--day", help="the day that it tells of, YYYY-MM-DD (by default yesterday)")
+    digest.add_argument("--lang", choices=("es", "en"), help="by default MIRADOR_LANGUAGE, else Spanish")
+    digest.set_defaults(run=_digest)
     doctor = commands.add_parser("doctor", help="check every source and say what is missing")
     doctor.set_defaults(run=_doctor)
     return parser
@@ -405,6 +415,40 @@ def _slo(options: argparse.Namespace, _settings: Settings) -> int:
         return _failed(stale, 1)
     print(f"{RULES.name} is up to date." if options.check else f"Wrote monitoring/rules/{RULES.name}.", file=sys.stderr)
     return 0
+
+
+# --- digest -----------------------------------------------------------------------------------------------------------
+
+
+def _digest(options: argparse.Namespace, settings: Settings) -> int:
+    from app import digest, digest_post
+
+    running = queries.business_day(ZoneInfo(settings.timezone))
+    try:
+        day = date.fromisoformat(options.day) if options.day else running - timedelta(days=1)
+    except ValueError:
+        return _failed("--day must be a date such as 2026-01-31.", 2)
+    if day > running:
+        return _failed(f"--day must not lie after today, {running}.", 2)
+    connect(settings)
+    try:
+        language = options.lang or digest_post.language_of(settings)
+        if not options.send:
+            for one in (options.role,) if options.role else ROLES:
+                told = digest.gather(one, day, language=language, public_url=settings.public_url)
+                print(digest.write(told).text)
+            return 0
+        if options.to is None and not digest_post.destinations(settings):
+            return _failed(digest_post.why_none(settings) or "", 1)
+        failed = False
+        role: Role = options.role or "executive"
+        for to, outcome in digest_post.send_now(settings, day, language=language, to=options.to, role=role):
+            # No address: this may stand in the log of a scheduler.
+            print(f"{to.role} by {to.channel}: {outcome}", file=sys.stderr)
+            failed |= outcome not in {"sent", "already sent"}
+        return int(failed)
+    finally:
+        queries.disconnect()
 
 
 # --- doctor -----------------------------------------------------------------------------------------------------------

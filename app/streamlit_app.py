@@ -55,6 +55,7 @@ def rooms() -> dict[str, list[tuple[str, str, str]]]:
         ],
         _("Everyone"): [
             ("catalogue", _("Catalogue"), "menu_book"),
+            ("digest", _("Digest"), "mail"),
             ("runbooks", _("Runbooks"), "construction"),
         ],
     }
