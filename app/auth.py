@@ -27,23 +27,6 @@ class Viewer:
 LOCAL = Viewer("local", frozenset(ROLES))
 
 
-class NotAnEngineer(Exception):
-    """The viewer may not read what the systems wrote of single requests; `sentence` says so to him."""
-
-    sentence = "Errors, logs and traces are shown to engineers."
-
-
-def is_engineer(who: Viewer | None) -> bool:
-    """Whether the viewer may read errors, logs and traces: they tell of single requests."""
-    return who is not None and "engineer" in who.roles
-
-
-def engineers_only(who: Viewer | None) -> None:
-    """Raises NotAnEngineer. Asked again wherever such data is asked for, not only where the page is offered."""
-    if not is_engineer(who):
-        raise NotAnEngineer(NotAnEngineer.sentence)
-
-
 def roles_of(email: str | None, verified: bool, mapping: Mapping[str, Role]) -> frozenset[Role]:
     """The role of the address, else of its domain, else analyst.
 

@@ -98,6 +98,12 @@ def _alertmanager(outside: Outside, bounds: Bounds) -> OutsideClient:
     return make(outside, bounds)
 
 
+def _errors(outside: Outside, bounds: Bounds) -> OutsideClient:
+    from queries.errors_client import make
+
+    return make(outside, bounds)
+
+
 def _logs(outside: Outside, bounds: Bounds) -> OutsideClient:
     from queries.logs_client import make
 
@@ -110,6 +116,12 @@ def _oncall(outside: Outside, bounds: Bounds) -> OutsideClient:
     return make(outside, bounds)
 
 
+def _traces(outside: Outside, bounds: Bounds) -> OutsideClient:
+    from queries.traces_client import make
+
+    return make(outside, bounds)
+
+
 def _uptime(outside: Outside, bounds: Bounds) -> OutsideClient:
     from queries.uptimerobot_client import make
 
@@ -118,7 +130,9 @@ def _uptime(outside: Outside, bounds: Bounds) -> OutsideClient:
 
 _MAKERS: dict[OutsideSource, Callable[[Outside, Bounds], OutsideClient]] = {
     "alertmanager": _alertmanager,
+    "errors": _errors,
     "logs": _logs,
     "oncall": _oncall,
+    "traces": _traces,
     "uptime": _uptime,
 }
