@@ -148,16 +148,25 @@ READERS: dict[str, Callable[[], Any]] = {
 }
 
 
+_failing: set[str] = set()
+
+
 def read_parts(before: Parts) -> Parts:
-    """Every part anew; one that cannot be read stays as it was. Never raises for a source."""
+    """Every part anew; one that cannot be read stays as it was."""
     now = datetime.now(UTC).timestamp()
     parts = dict(before)
     for name, read in READERS.items():
         try:
             parts[name] = {"at": now, "told": read()}
+            _failing.discard(name)
         except queries.SourceError as error:
             if error.kind == "not_configured":
                 parts[name] = {"at": now, "told": None}
+        except Exception as error:
+            # Whatever it was, the other parts are read; told once, not every five seconds.
+            if name not in _failing:
+                _failing.add(name)
+                telemetry.log.error("a part of the status page could not be worked out: %s", name, exc_info=error)
     return parts
 
 

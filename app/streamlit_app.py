@@ -49,6 +49,7 @@ def rooms() -> dict[str, list[tuple[str, str, str]]]:
             ("traces", _("Traces"), "timeline"),
             ("metrics_explorer", _("Metrics explorer"), "troubleshoot"),
             ("alerts", _("Alerts"), "notifications"),
+            ("incidents", _("Incidents"), "emergency_home"),
             ("slos", _("SLOs"), "target"),
             ("reconciliation", _("Reconciliation"), "balance"),
             ("sources", _("Data sources"), "database"),

@@ -8,7 +8,7 @@ that both pages say the same.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cache
@@ -60,7 +60,7 @@ class Component:
     incidents: tuple[int, ...] = ()
     override: State | None = None
     until: datetime | None = None
-    override_id: int | None = None
+    reason: str | None = None
 
     @property
     def contradictions(self) -> tuple[str, ...]:
@@ -154,10 +154,28 @@ def component_states(
                 incidents=tuple(int(one["id"]) for one in mine),
                 override=override,
                 until=hand["ends_at"] if hand else None,
-                override_id=int(hand["id"]) if hand else None,
+                reason=hand.get("reason") if hand else None,
             )
         )
     return told
+
+
+def components_now() -> tuple[list[Component], tuple[str, ...]]:
+    """Every component as it stands now, and a sentence for each source that does not answer; never raises for one."""
+    missing: list[str] = []
+
+    def told(ask: Callable[[], Any], nothing: Any) -> Any:
+        try:
+            return ask()
+        except SourceError as error:
+            if error.kind != "not_configured" and error.sentence not in missing:
+                missing.append(error.sentence)
+            return nothing
+
+    opened = told(lambda: open_incidents().to_dict("records"), [])
+    hands = told(lambda: overrides_now().to_dict("records"), [])
+    probes, objectives = told(probe_shares, {}), told(objectives_now, {})
+    return component_states(probes, objectives, opened, hands, datetime.now(timezone())), tuple(missing)
 
 
 # --- the metrics ------------------------------------------------------------------------------------------------------
