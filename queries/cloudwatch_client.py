@@ -18,6 +18,7 @@ import boto3
 import pandas as pd
 from botocore import exceptions
 from botocore.config import Config
+from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from queries.errors import SourceError
@@ -270,7 +271,8 @@ class CloudWatchClient:
             raise self._http.error("has not answered in time.", "timeout") from None
         except exceptions.ConnectionClosedError:
             raise self._http.error("broke off in the middle of its answer.", "down") from None
-        except (exceptions.ResponseParserError, exceptions.ParamValidationError, UnicodeDecodeError):
+        except (ResponseParserError, AttributeError, KeyError, TypeError, ValueError):
+            # botocore looks into an answer as if it were in form.
             raise self._http.garbage() from None
         except exceptions.BotoCoreError:
             raise self._http.error("cannot be reached.", "down") from None

@@ -39,6 +39,7 @@ TIME = "@timestamp"
 PAGE = 250
 # As far as the store counts exactly: beyond, counting costs more than the lines.
 COUNTED = 100_000
+NOT_ACCEPTABLE = 406
 
 
 # --- the query --------------------------------------------------------------------------------------------------------
@@ -255,12 +256,10 @@ class ElasticsearchClient:
                 answer = self._client.search(index=self.index, body=body, ignore_unavailable=True)
             except (elasticsearch.UnsupportedProductError, elasticsearch.ApiError) as error:
                 # OpenSearch refuses the form of Elastic's questions before it could fail to say its name.
-                if isinstance(error, elasticsearch.ApiError) and error.meta.status != 406:
+                if not isinstance(error, elasticsearch.UnsupportedProductError) and error.meta.status != NOT_ACCEPTABLE:
                     raise
                 self._change_client()
                 answer = self._client.search(index=self.index, body=body, ignore_unavailable=True)
-        except (elasticsearch.ApiError, opensearchpy.TransportError) as error:
-            raise self._told(error) from None
         except (
             elasticsearch.SerializationError,
             opensearchpy.SerializationError,
@@ -269,7 +268,7 @@ class ElasticsearchClient:
             RecursionError,
         ):
             raise self._sentences.garbage() from None
-        except elasticsearch.TransportError as error:
+        except (elasticsearch.ApiError, elasticsearch.TransportError, opensearchpy.TransportError) as error:
             raise self._told(error) from None
         found = getattr(answer, "body", answer)
         if not isinstance(found, dict):
@@ -347,6 +346,9 @@ class ElasticsearchClient:
                 answer.close()
                 raise
             answer._content_consumed = True  # type: ignore[attr-defined]
+            if not 200 <= answer.status_code < 300 and answer.status_code != NOT_ACCEPTABLE:
+                # A proxy on the way answers in other forms than the clients can read.
+                raise self._sentences.refused(answer.status_code)
             return answer
 
         session.send = bounded_send  # type: ignore[method-assign]
