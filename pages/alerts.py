@@ -333,18 +333,16 @@ def card(row: Any) -> Any:
     return cost
 
 
-def short_table(frame: pd.DataFrame, moment: str, title: str, **more: Any) -> Figure:
-    """Alerts as rows: name, severity, since when, what sets them apart."""
-    shown = frame.assign(about=[names_of(told.labels_of(text)) for text in frame["labels"]])
+def short_table(frame: pd.DataFrame, title: str, **columns: Any) -> Figure:
+    """Alerts as rows: their name, these columns, how severe they are."""
+    words = {name: told_[0] for name, told_ in SEVERITIES.items()}
+    shown = frame.assign(
+        about=[names_of(told.labels_of(text)) for text in frame["labels"]],
+        severity=frame["severity"].map(words).fillna(frame["severity"]),
+    )
     shown.attrs = dict(frame.attrs)
-    columns = {
-        "alert": ("text", _("Alert")),
-        "severity": ("text", _("Severity")),
-        moment: ("datetime", _("Since")),
-        "about": ("text", _("Of what")),
-        **more,
-    }
-    return table(shown, columns, title=title)
+    first = {"alert": ("text", _("Alert")), "about": ("text", _("Of what"))}
+    return table(shown, {**first, **columns, "severity": ("text", _("Severity"))}, title=title)
 
 
 def show_now() -> None:
@@ -387,14 +385,13 @@ def show_now() -> None:
 
     with st.grid(2, min_column_width=360):
 
-        @panel(
-            _("Still pending"),
-            height=180,
-            help=_("Their condition holds, but not yet for long enough. Only Prometheus knows them."),
-            key="pending",
-        )
-        def pending() -> Figure:
-            return short_table(chosen(told.pending()), "since", _("Still pending"))
+        @panel(_("Silenced"), height=180, help=_("They hold, and somebody has silenced them."), key="silenced")
+        def silenced() -> Figure:
+            frame = in_state("silenced")
+            with_end = told.with_silence(frame, told.silences()) if len(frame) else frame
+            return short_table(
+                with_end, _("Silenced"), ends_at=("datetime", _("Silent until")), reason=("text", _("Reason"))
+            )
 
         @panel(
             _("Inhibited"),
@@ -403,38 +400,29 @@ def show_now() -> None:
             key="inhibited",
         )
         def inhibited() -> Figure:
-            frame, every = in_state("inhibited"), told.active()
-            names = dict(zip(every["fingerprint"], every["alert"], strict=True))
-            frame["by"] = [
-                ", ".join(dict.fromkeys(names.get(one, "") for one in text.split(",")))
-                for text in frame["inhibited_by"]
-            ]
-            return short_table(frame, "starts_at", _("Inhibited"), by=("text", _("Says it already")))
-
-        @panel(_("Silenced"), height=180, help=_("They hold, and somebody has silenced them."), key="silenced")
-        def silenced() -> Figure:
-            frame = in_state("silenced")
-            known = told.silences().set_index("silence_id") if len(frame) else None
-            first = [text.split(",")[0] for text in frame["silenced_by"]]
-            there = [known is not None and one in known.index for one in first]
-            frame["ends_at"] = pd.Series(
-                [known.loc[one, "ends_at"] if ok else pd.NaT for one, ok in zip(first, there, strict=True)],  # type: ignore[union-attr]
-                dtype=frame["starts_at"].dtype,
-            )
-            frame["reason"] = pd.Series(
-                [known.loc[one, "reason"] if ok else "" for one, ok in zip(first, there, strict=True)],  # type: ignore[union-attr]
-                dtype="str",
-            )
             return short_table(
-                frame,
-                "starts_at",
-                _("Silenced"),
-                ends_at=("datetime", _("Silent until")),
-                reason=("text", _("Reason")),
+                told.with_source(in_state("inhibited"), told.active()),
+                _("Inhibited"),
+                by=("text", _("Says it already")),
+                starts_at=("datetime", _("Since")),
             )
+
+    @panel(
+        _("Still pending"),
+        height=180,
+        help=_("Their condition holds, but not yet for long enough. Only Prometheus knows them."),
+        key="pending",
+    )
+    def pending() -> Figure:
+        return short_table(chosen(told.pending()), _("Still pending"), since=("datetime", _("Since")))
 
 
 # --- history ----------------------------------------------------------------------------------------------------------
+
+
+def minutes(heading: str) -> Any:
+    """A column of whole minutes: nobody compares alerts by the second."""
+    return st.column_config.NumberColumn(heading, format="%,d min")
 
 
 def show_history() -> None:
@@ -452,10 +440,8 @@ def show_history() -> None:
         frame = queries.state("alerts/by_day", {**span, "alert": only or None})
         if not frame["fired"].sum():
             return Figure(None, frame.iloc[:0])
-        kept = frame.assign(alert=frame["alert"].fillna(""))
-        kept.attrs = dict(frame.attrs)
         return bars_over_time(
-            kept[(kept["fired"] > 0) | (kept["alert"] == "")],
+            told.busiest(frame, others=_("others")),
             x="day",
             y="fired",
             unit="count",
@@ -479,8 +465,8 @@ def show_history() -> None:
                 {
                     "alert": ("text", _("Alert")),
                     "fired": ("count", _("Fired")),
-                    "mean_seconds": ("seconds", _("Mean")),
-                    "longest_seconds": ("seconds", _("Longest")),
+                    "mean_minutes": minutes(_("Mean")),
+                    "longest_minutes": minutes(_("Longest")),
                     "still_fires": ("count", _("Still fires")),
                     "last_at": ("datetime", _("Last began")),
                 },
@@ -494,9 +480,9 @@ def show_history() -> None:
                 frame,
                 {
                     "starts_at": ("datetime", _("Began")),
-                    "ends_at": ("datetime", _("Ended")),
-                    "seconds": ("seconds", _("Lasted")),
+                    "minutes": minutes(_("Lasted")),
                     "title": ("text", _("Alert")),
+                    "ends_at": ("datetime", _("Ended")),
                 },
                 title=_("Alerts that fired"),
             )
@@ -525,7 +511,7 @@ def show_silences() -> None:
         key="audit",
     )
     def audit() -> Figure:
-        frame = queries.state("alerts/audit")
+        frame = queries.state("alerts/audit", grace=0)
         shown = frame.assign(
             action=frame["action"].map(ACTIONS).fillna(frame["action"]),
             outcome=frame["outcome"].map(OUTCOMES).fillna(frame["outcome"]),
@@ -617,7 +603,7 @@ def on_call_panels() -> None:
         # One line says how: three that say the same would shout.
         return
 
-    @panel(_("Next"), height=140, help=_("The shifts of the next four weeks."), key="shifts")
+    @panel(_("Next"), height=240, help=_("The shifts of the next four weeks."), key="shifts")
     def shifts() -> Figure:
         if not settings().pagerduty_schedule:
             words = _("No schedule is configured: set {variable}.").format(variable="MIRADOR_PAGERDUTY_SCHEDULE")
@@ -626,8 +612,9 @@ def on_call_panels() -> None:
         frame = told.shifts()
         following = told.next_shift(frame, now)
         if following is not None:
-            st.markdown(_("Next, from {when}:").format(when=when(following["starts_at"])))
-            st.text(following["person"])
+            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+                st.caption(_("from {when}").format(when=when(following["starts_at"])), width="content")
+                st.text(following["person"])
         return table(
             frame,
             {
@@ -638,7 +625,7 @@ def on_call_panels() -> None:
             title=_("Next"),
         )
 
-    @panel(_("Escalation policy in PagerDuty"), height=140, key="levels")
+    @panel(_("Escalation policy in PagerDuty"), height=240, key="levels")
     def levels() -> Figure:
         if not settings().pagerduty_escalation_policy:
             words = _("No escalation policy is configured: set {variable}.")

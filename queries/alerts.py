@@ -58,6 +58,8 @@ def active() -> pd.DataFrame:
             ("labels", "text", "its labels as JSON"),
         ),
         ttl=5.0,
+        # What fired a minute ago is no answer to what fires.
+        grace=0,
     )
     attrs = dict(frame.attrs)
     frame = frame[frame["alert"] != WATCHDOG]
@@ -85,6 +87,7 @@ def silences() -> pd.DataFrame:
             ("reason", "text", "why"),
         ),
         ttl=5.0,
+        grace=0,
     )
 
 
@@ -93,7 +96,7 @@ def pending() -> pd.DataFrame:
 
     Columns: alert, severity, since (configured zone), labels (JSON with sorted keys). Raises SourceError.
     """
-    asked = metrics("alerts/pending")
+    asked = metrics("alerts/pending", grace=0)
     rows = []
     for row in asked.to_dict("records"):
         labels = {name: value for name, value in row.items() if name not in _NO_LABELS and isinstance(value, str)}
@@ -127,6 +130,46 @@ def matchers_of(text: str) -> dict[str, str]:
     for one in json.loads(text):
         sign = ("" if one.get("isEqual", True) else "!") + ("~" if one.get("isRegex") else "")
         made[str(one["name"])] = f"{sign}{one['value']}"
+    return made
+
+
+def with_silence(alerts: pd.DataFrame, kept: pd.DataFrame) -> pd.DataFrame:
+    """Silenced alerts with `ends_at` and `reason` of the silence that lasts longest; NaT and '' where it is gone."""
+    known = kept.set_index("silence_id")
+    rows = []
+    for text in alerts["silenced_by"]:
+        mine = known.loc[[one for one in text.split(",") if one in known.index]]
+        last = mine.sort_values("ends_at").iloc[-1] if len(mine) else None
+        rows.append((pd.NaT, "") if last is None else (last["ends_at"], last["reason"]))
+    made = alerts.assign(
+        ends_at=pd.Series([end for end, _why in rows], index=alerts.index, dtype=kept["ends_at"].dtype),
+        reason=pd.Series([why for _end, why in rows], index=alerts.index, dtype="str"),
+    )
+    made.attrs = dict(alerts.attrs)
+    return made
+
+
+def with_source(alerts: pd.DataFrame, every: pd.DataFrame) -> pd.DataFrame:
+    """Inhibited alerts with `by`: the names of the alerts that say it already."""
+    names = dict(zip(every["fingerprint"], every["alert"], strict=True))
+    by = [
+        ", ".join(dict.fromkeys(names[one] for one in text.split(",") if one in names))
+        for text in alerts["inhibited_by"]
+    ]
+    made = alerts.assign(by=pd.Series(by, index=alerts.index, dtype="str"))
+    made.attrs = dict(alerts.attrs)
+    return made
+
+
+def busiest(by_day: pd.DataFrame, *, others: str, most: int = 6) -> pd.DataFrame:
+    """`alerts/by_day` with its most frequent names, the rest under one; days without any belong to the first name."""
+    total = by_day.groupby("alert")["fired"].sum().sort_values(ascending=False, kind="stable")
+    # One more than fits is better told than hidden.
+    names = list(total.index) if len(total) <= most + 1 else list(total.index[:most])
+    alert = by_day["alert"].where(by_day["alert"].isin(names) | by_day["alert"].isna(), others)
+    made = by_day.assign(alert=alert.fillna(names[0] if names else others))
+    made = made.groupby(["day", "alert"], as_index=False, sort=False)["fired"].sum()
+    made.attrs = dict(by_day.attrs)
     return made
 
 
@@ -167,7 +210,7 @@ def incident_of(labels: Mapping[str, str]) -> int | None:
     """
     if labels.get("severity") != "critical":
         return None
-    opened = state("incidents/list", {"open": True})
+    opened = state("incidents/list", {"open": True}, grace=0)
     component = labels.get("component") or labels.get("integration")
     mine = (
         opened[opened["component"] == component]

@@ -179,7 +179,9 @@ class _House:
             raise SourceError(f"No {what} is configured: set {variable}.", kind="not_configured", source=source)
         return client
 
-    def ask(self, query: Query, params: Mapping[str, Any], deadline: float | None = None) -> pd.DataFrame:
+    def ask(
+        self, query: Query, params: Mapping[str, Any], deadline: float | None = None, grace: float | None = None
+    ) -> pd.DataFrame:
         client = self.client(query.source)
         bound = query.bind(params, {"timezone": self.sources.timezone})
 
@@ -192,7 +194,7 @@ class _House:
             ask_source,
             source=query.source,
             ttl=min(query.ttl, self.sources.fresh_for),
-            grace=self.sources.grace,
+            grace=self.sources.grace if grace is None else grace,
             # Room for a place in the pool, a connection and the query itself: the source's own bounds come first.
             deadline=deadline or self.sources.query_timeout + self.sources.connect_timeout + 1,
             while_waiting=self.while_waiting,
@@ -271,23 +273,37 @@ def ledger(name: str, params: Mapping[str, Any] | None = None, *, deadline: floa
     return _connected().ask(find_query("ledger", name), params or {}, deadline)
 
 
-def metrics(name: str, params: Mapping[str, Any] | None = None, *, deadline: float | None = None) -> pd.DataFrame:
+def metrics(
+    name: str,
+    params: Mapping[str, Any] | None = None,
+    *,
+    deadline: float | None = None,
+    grace: float | None = None,
+) -> pd.DataFrame:
     """Answer of the PromQL query `name` (a path below queries/metrics, without .promql).
 
     Columns: the labels as text, `value` as float64, and `time` (configured zone) for a range query or `day`
     (datetime64 at midnight) for a days query. `frame.attrs["answer"]` is its `Answer`. `deadline` as for `ledger`.
-    Raises SourceError.
+    `grace`: for how many seconds an answer that is no longer fresh is given while a new one is fetched; 0 where an old
+    answer would be a wrong one. Raises SourceError.
     """
-    return _connected().ask(find_query("metrics", name), params or {}, deadline)
+    return _connected().ask(find_query("metrics", name), params or {}, deadline, grace)
 
 
-def state(name: str, params: Mapping[str, Any] | None = None, *, deadline: float | None = None) -> pd.DataFrame:
+def state(
+    name: str,
+    params: Mapping[str, Any] | None = None,
+    *,
+    deadline: float | None = None,
+    grace: float | None = None,
+) -> pd.DataFrame:
     """Answer of the query `name` to Mirador's own database (a path below queries/state, without .sql).
 
-    Columns as for `ledger`; a short deadline of its own, for no page hangs on what lies here. Raises SourceError.
+    Columns as for `ledger`; a short deadline of its own, for no page hangs on what lies here. `grace` as for `metrics`.
+    Raises SourceError.
     """
     house = _connected()
-    return house.ask(find_query("state", name), params or {}, deadline or house.sources.state_timeout)
+    return house.ask(find_query("state", name), params or {}, deadline or house.sources.state_timeout, grace)
 
 
 def outside(
@@ -302,12 +318,13 @@ def outside(
     columns: tuple[Column, ...] = (),
     ttl: float = 15.0,
     deadline: float | None = None,
+    grace: float | None = None,
 ) -> pd.DataFrame:
     """The frame that `ask(client)` gives, kept and stamped like the answer of a query file.
 
     `name` and `params` (hashable values) are what the answer is known by; `text` is the question as it is sent, for the
     panel's menu; the client may put a better one into `frame.attrs["text"]`, and warnings into `"warnings"`.
-    `ttl` and `deadline` are seconds. Raises SourceError.
+    `ttl` and `deadline` are seconds, `grace` as for `metrics`. Raises SourceError.
     """
     house = _connected()
     bounds = house.sources
@@ -324,7 +341,7 @@ def outside(
         ask_source,
         source=source,
         ttl=min(ttl, bounds.fresh_for),
-        grace=bounds.grace,
+        grace=bounds.grace if grace is None else grace,
         deadline=deadline or bounds.query_timeout + bounds.connect_timeout + 1,
         while_waiting=house.while_waiting,
     )

@@ -7,7 +7,7 @@
 -- param: timezone text = $timezone -- the zone of the days
 -- column: starts_at timestamptz -- when it began to fire
 -- column: ends_at timestamptz -- when it was resolved; null while it fires
--- column: seconds double [seconds] -- how long it fired, or has so far
+-- column: minutes double [min] -- how long it fired, or has so far
 -- column: alert text -- its name
 -- column: title text -- what it said
 -- column: link text -- the panel that it came from
@@ -15,7 +15,7 @@
 select
     starts_at,
     ends_at,
-    extract(epoch from coalesce(ends_at, now()) - starts_at) as seconds,
+    extract(epoch from coalesce(ends_at, now()) - starts_at) / 60 as minutes,
     split_part(title, ': ', 1) as alert,
     title,
     link
