@@ -1,5 +1,7 @@
 """`python -m demo`: bring up the simulated company and the dashboard, and end both on Ctrl-C.
 
+`python -m demo incident geotab --minutes 10` lets an outside service of the running company fail for a while.
+
 Everything listens on 127.0.0.1 and lives in one folder (`.demo/`). The parent holds the folder's lock, starts each part
 in a session of its own and ends them in order; a part that dies meanwhile is told. What an earlier run left behind
 after a kill -9 is ended at the next start, by recorded pid, start time and command line.
@@ -16,6 +18,8 @@ import shutil
 import signal
 import sys
 import time
+import urllib.error
+import urllib.request
 import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,8 +33,10 @@ import psycopg
 from rich.console import Console
 from rich.markup import escape
 
-from demo import servers, watch
-from demo.servers import HOST, Child, ServerError
+from demo import servers, tracker, watch
+from demo.around import LEFTOVERS, Around, Report
+from demo.parts import LOG_GROUP
+from demo.servers import HOST, Child, HttpServer, ServerError
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -73,6 +79,13 @@ WISHES = (
     Wish("PostgreSQL", "DEMO_POSTGRES_PORT", 8514),
     Wish("Blackbox exporter", "DEMO_BLACKBOX_PORT", 8515),
     Wish("Inbox", "DEMO_INBOX_PORT", 8516),
+    Wish("Redis", "DEMO_REDIS_PORT", 8517),
+    Wish("Redis exporter", "DEMO_REDIS_EXPORTER_PORT", 8518),
+    Wish("Node exporter", "DEMO_NODE_EXPORTER_PORT", 8519),
+    Wish("PostgreSQL exporter", "DEMO_POSTGRES_EXPORTER_PORT", 8520),
+    Wish("CloudWatch", "DEMO_CLOUDWATCH_PORT", 8521),
+    Wish("Trace store", "DEMO_TRACES_PORT", 8522),
+    Wish("Bugsink", "DEMO_BUGSINK_PORT", 8523),
 )
 
 
@@ -86,6 +99,10 @@ class Demo:
     ports: dict[str, int] = field(default_factory=dict)
     started: list[tuple[str, Part]] = field(default_factory=list)
     mourned: set[str] = field(default_factory=set)
+    around: Around | None = None
+    errands: list[Child] = field(default_factory=list)
+    # Told to the tracker once it is up: the errors of the recent past.
+    past_errors: Callable[[], None] | None = None
 
     # --- one line a step ---
 
@@ -227,22 +244,30 @@ class Demo:
             return None
         alertmanager = self.ports.get("Alertmanager")
         blackbox = self.blackbox()
+        exporters = {
+            "redis-exporter": "Redis exporter",
+            "node-exporter": "Node exporter",
+            "postgres-exporter": "PostgreSQL exporter",
+        }
+        redis = self.part("Redis")
         config = self.configure(
             "prometheus.yml",
             watch.prometheus_config(
                 targets={
                     "conductores-backend": f"{HOST}:{self.ports['backend']}",
                     "mirador": f"{HOST}:{self.ports['dashboard']}",
+                    **{job: f"{HOST}:{part.port}" for job, name in exporters.items() if (part := self.part(name))},
                 },
                 mirador_url=f"http://localhost:{self.ports['dashboard']}",
                 # The demo's /metrics is open; a token that is shown all the same does no harm.
                 token_file=self.hook_token_file(),
                 alertmanager=f"{HOST}:{alertmanager}" if alertmanager else None,
                 blackbox=f"{HOST}:{blackbox.port}" if blackbox else None,
-                # The other five components are simulated inside the backend: nothing there can be probed.
+                # The four outside services are simulated inside the backend: nothing there can be probed.
                 probes={
                     "api": f"http://{HOST}:{self.ports['backend']}/health",
                     "database": f"{HOST}:{ledger.port}",
+                    **({"cache": f"{HOST}:{redis.port}"} if redis else {}),
                 },
             ),
         )
@@ -360,12 +385,103 @@ class Demo:
             say(result=ready.rsplit("/", 1)[0])
         return child
 
+    def part(self, title: str) -> HttpServer | None:
+        """A part around the backend that is up."""
+        return self.around.up.get(title) if self.around else None
+
+    def take_parts(self) -> None:
+        """Wait for the parts around the backend and say how each came up."""
+        assert self.around is not None
+        with self.console.status("Redis, exporters, log store and trace store ..."):
+            news = self.around.wait(120)
+        self.tell(news)
+        if self.around.is_coming():
+            words = "is being installed, once; errors stand on their page when it is up"
+            self.line("yellow", "…", "Bugsink", words)
+
+    def tell(self, news: list[Report]) -> None:
+        """One line for each part that has come up or not."""
+        for report in news:
+            if report.server is None:
+                self.line("yellow", "!", report.title, report.text)
+                continue
+            # What the thread has started is ended with the rest from now on.
+            self.started.append((report.title, report.server))
+            sign_in = ", sign in as demo with the password demo" if report.title == "Bugsink" else ""
+            self.line("green", "✓", report.title, report.text + sign_in, time.monotonic() - report.seconds)
+
+    def outlets(self) -> dict[str, str]:
+        """The environment that says where the backend's logs, spans and errors go."""
+        found = {}
+        if redis := self.part("Redis"):
+            found["DEMO_REDIS_URL"] = redis.url
+        if logs := self.part("CloudWatch (moto)"):
+            found["DEMO_CLOUDWATCH_URL"] = logs.url
+        if traces := self.part("Trace store"):
+            found["DEMO_OTLP_URL"] = traces.url
+        if self.has_tracker():
+            found["DEMO_SENTRY_DSN"] = self.dsn("conductores-backend")
+        return found
+
+    def has_tracker(self) -> bool:
+        """Whether the error tracker is up or coming."""
+        return self.around is not None and (self.part("Bugsink") is not None or self.around.is_coming())
+
+    def dsn(self, project: str) -> str:
+        """Where a program sends its errors; known before the tracker is up."""
+        running = self.part("Bugsink")
+        return tracker.dsn(
+            tracker.access(self.folder / "bugsink"), project, running.port if running else self.ports["Bugsink"]
+        )
+
+    def engineers_sources(self, outlets: dict[str, str]) -> dict[str, str]:
+        """What the dashboard is told of logs, traces and errors."""
+        env = {}
+        if url := outlets.get("DEMO_CLOUDWATCH_URL"):
+            env["MIRADOR_CLOUDWATCH_LOG_GROUPS"] = LOG_GROUP
+            env["MIRADOR_CLOUDWATCH_URL"] = url
+            # The log store asks for credentials and looks at none.
+            env |= {"AWS_ACCESS_KEY_ID": "demo", "AWS_SECRET_ACCESS_KEY": "demo"}
+        if url := outlets.get("DEMO_OTLP_URL"):
+            env |= {"MIRADOR_JAEGER_URL": url, "MIRADOR_OTLP_URL": url}
+        if dsn := outlets.get("DEMO_SENTRY_DSN"):
+            env["MIRADOR_SENTRY_API"] = "bugsink"
+            env["MIRADOR_SENTRY_URL"] = "http://" + dsn.split("@")[1].split("/")[0]
+            env["MIRADOR_SENTRY_TOKEN"] = tracker.access(self.folder / "bugsink")["token"]
+            env["MIRADOR_SENTRY_ORGANIZATION"] = "conductores-del-mundo"
+            env["MIRADOR_SENTRY_PROJECT"] = "conductores-backend"
+            env["MIRADOR_SENTRY_DSN"] = self.dsn("mirador")
+            env["MIRADOR_ENVIRONMENT"] = "demo"
+        return env
+
+    def tell_past(self, ledger: servers.Postgres, outlets: dict[str, str], until: datetime) -> None:
+        """Begin to fill log store, trace store and tracker with the recent past, in the background."""
+        env = {
+            **os.environ,
+            **outlets,
+            "DEMO_LEDGER_URL": ledger.url("mirador_reader"),
+            "DEMO_PAST_UNTIL": until.isoformat(),
+            "DEMO_PAST_MARK": str(self.folder / "bugsink" / "told-until"),
+        }
+
+        def run(*wanted: str) -> None:
+            argv = [sys.executable, "-m", "demo.past", *wanted]
+            log, pid_file = self.folder / "past.log", self.folder / "past.pid"
+            self.errands.append(Child("Recent past", argv, log=log, pid_file=pid_file, env=env, cwd=ROOT))
+
+        run("logs", "traces", *(["errors"] if self.part("Bugsink") else []))
+        if self.has_tracker() and not self.part("Bugsink"):
+            self.past_errors = lambda: run("errors")
+
     # --- the run ---
 
     def start(self, *, dashboard: bool) -> str:
         """Bring everything up; the URL to open."""
+        self.around = Around(self.folder, self.ports)
+        self.around.begin()
         ledger = self.postgres()
         self.daily_tables(ledger)
+        self.take_parts()
         alertmanager = self.alertmanager()
         if alertmanager is None:
             del self.ports["Alertmanager"]
@@ -379,6 +495,8 @@ class Demo:
         if prometheus is not None:
             self.ports["Prometheus"] = prometheus.port
         backend = f"http://{HOST}:{self.ports['backend']}"
+        outlets = self.outlets()
+        opened = datetime.now(UTC)
         self.program(
             "Backend",
             "backend",
@@ -388,6 +506,7 @@ class Demo:
                 "DEMO_BACKEND_PORT": str(self.ports["backend"]),
                 "DEMO_LEDGER_URL": ledger.url("mirador_core"),
                 "DEMO_SCALE": str(self.scale),
+                **outlets,
             },
             f"{backend}/health",
             60,
@@ -407,10 +526,12 @@ class Demo:
                 env["MIRADOR_ALERTMANAGER_URL"] = alertmanager.url
             env["MIRADOR_STATE_URL"] = self.state(ledger)
             env["MIRADOR_HOOK_TOKEN"] = self.hook_token_file().read_text()
+            env |= self.engineers_sources(outlets)
             health = f"http://{HOST}:{self.ports['dashboard']}/healthz"
             self.program("Dashboard", "dashboard", ["app", "serve"], env, health, 90)
             with self.step("Events") as say:
                 say(result=self.tell_events(env["MIRADOR_HOOK_TOKEN"]))
+        self.tell_past(ledger, outlets, opened)
         state = {
             "pid": os.getpid(),
             "url": url,
@@ -419,6 +540,10 @@ class Demo:
             "prometheus": prometheus.url if prometheus else None,
             "alertmanager": alertmanager.url if alertmanager else None,
             "backend": backend,
+            "redis": outlets.get("DEMO_REDIS_URL"),
+            "cloudwatch": outlets.get("DEMO_CLOUDWATCH_URL"),
+            "traces": outlets.get("DEMO_OTLP_URL"),
+            "bugsink": f"http://{HOST}:{self.ports['Bugsink']}" if self.has_tracker() else None,
             "logs": str(self.folder),
         }
         self.mark("running", state)
@@ -437,7 +562,19 @@ class Demo:
 
     def watch(self) -> NoReturn:
         """Wait until a signal; say it once when a part dies."""
+        assert self.around is not None
         while True:
+            if news := self.around.news():
+                self.tell(news)
+            if self.past_errors is not None and self.part("Bugsink"):
+                tell_errors, self.past_errors = self.past_errors, None
+                tell_errors()
+            for errand in [one for one in self.errands if not one.alive()]:
+                self.errands.remove(errand)
+                errand.stop()
+                if errand.process.returncode:
+                    words = f"could not be told. {errand.last_words(1)} Log: {errand.log}"
+                    self.line("yellow", "!", errand.name, words)
             for name, part in self.started:
                 if name not in self.mourned and not part.alive():
                     self.mourned.add(name)
@@ -450,12 +587,18 @@ class Demo:
         """End what was started: the dashboard first, PostgreSQL last."""
         began = time.monotonic()
         self.unmark("running")
-        order = ["Dashboard", "Backend", "Prometheus", "Blackbox exporter", "Alertmanager", INBOX, "PostgreSQL"]
+        first = ["Dashboard", "Backend", "Prometheus", "Blackbox exporter", "Alertmanager", INBOX]
+        order = [*first, *(report for report, _ in self.started if report not in (*first, "PostgreSQL")), "PostgreSQL"]
+        for errand in self.errands:
+            errand.stop()
         for name, part in sorted(self.started, key=lambda one: order.index(one[0])):
             try:
                 part.stop()
             except Exception as error:
                 self.line("red", "✗", name, f"could not be ended: {error}")
+        if self.around is not None:
+            # What has come up untold, and what is still coming.
+            self.around.stop()
         self.started.clear()
         self.line(
             "green", "✓", "Ended", "everything that was started; the data is kept (make clean-demo removes it)", began
@@ -470,6 +613,16 @@ SOURCE_VARIABLES = frozenset(
         "MIRADOR_ALERTMANAGER_URL",
         "MIRADOR_STATE_URL",
         "MIRADOR_HOOK_TOKEN",
+        *(
+            f"MIRADOR_{name}"
+            for name in (
+                *("SENTRY_DSN", "SENTRY_URL", "SENTRY_TOKEN", "SENTRY_ORGANIZATION", "SENTRY_PROJECT", "SENTRY_API"),
+                *("CLOUDWATCH_LOG_GROUPS", "CLOUDWATCH_REGION", "CLOUDWATCH_URL", "JAEGER_URL", "JAEGER_TOKEN"),
+                *("ELASTICSEARCH_URL", "ELASTICSEARCH_INDEX", "ELASTICSEARCH_API_KEY", "OTLP_URL"),
+                *("PAGERDUTY_TOKEN", "PAGERDUTY_URL", "UPTIMEROBOT_KEY", "UPTIMEROBOT_URL"),
+            )
+        ),
+        *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"),
     }
 )
 
@@ -528,7 +681,8 @@ def _has_display() -> bool:
 def end_leftovers(folder: Path) -> list[str]:
     """End what an earlier run on this folder left running when it was killed; what it was."""
     ours = {"dashboard": "app", "backend": "demo.backend", "inbox": "demo.inbox", "blackbox": "blackbox.yml"}
-    ours |= {name: str(folder / name) for name in ("prometheus", "alertmanager")}
+    ours |= {name: str(folder / name) for name in ("prometheus", "alertmanager", "redis", "bugsink")}
+    ours |= LEFTOVERS
     ended = [name for name, words in ours.items() if servers.end_orphan(folder / f"{name}.pid", names=words)]
     if servers.Postgres(folder / "postgres").end_orphans():
         ended.append("postgres")
@@ -541,15 +695,54 @@ def clean(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def incident(argv: list[str]) -> int:
+    """`python -m demo incident SERVICE`: let an outside service of the running demo fail for a while."""
+    from demo.company import INTEGRATIONS
+
+    parser = argparse.ArgumentParser(prog="python -m demo incident", description=incident.__doc__)
+    parser.add_argument("integration", choices=INTEGRATIONS)
+    parser.add_argument("--minutes", type=float, default=10, help="how long it lasts (10)")
+    parser.add_argument("--failing", type=float, default=0.9, help="share of the calls that fail (0.9)")
+    parser.add_argument("--factor", type=float, default=1.5, help="how many times slower it is (1.5)")
+    parser.add_argument("--end", action="store_true", help="end it now")
+    parser.add_argument("--dir", type=Path, default=ROOT / ".demo", help="the demo's folder (else .demo/)")
+    chosen = parser.parse_args(argv)
+    try:
+        backend = json.loads((chosen.dir / "running.json").read_text())["backend"]
+        url = f"{backend}/simulation/incidents"
+        if chosen.end:
+            request = urllib.request.Request(f"{url}/{chosen.integration}", method="DELETE")
+        else:
+            wanted = {name: getattr(chosen, name) for name in ("integration", "minutes", "failing", "factor")}
+            headers = {"Content-Type": "application/json"}
+            request = urllib.request.Request(url, data=json.dumps(wanted).encode(), headers=headers)
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as answer:
+            told = json.load(answer)
+    except urllib.error.HTTPError as error:
+        print(f"The backend refuses that: {error.read(300).decode(errors='replace')}")
+        return 1
+    except (OSError, ValueError, KeyError):
+        print("No demo answers: start it with `make demo` first.")
+        return 1
+    if chosen.end:
+        print(f"{chosen.integration} works again." if told["ended"] else f"{chosen.integration} had no incident.")
+    else:
+        print(f"{chosen.integration} fails until {datetime.fromisoformat(told['until']).astimezone():%H:%M:%S}.")
+    return 0
+
+
 def main(argv: list[str] | None = None) -> int:
     """The command; the exit code."""
+    given = sys.argv[1:] if argv is None else argv
+    if given[:1] == ["incident"]:
+        return incident(given[1:])
     parser = argparse.ArgumentParser(prog="python -m demo", description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--port", type=int, help="port of the dashboard (else MIRADOR_PORT, else 8501)")
     parser.add_argument("--no-browser", action="store_true", help="open no browser, even where there is a display")
     parser.add_argument("--no-dashboard", action="store_true", help="bring up only the simulated company")
     parser.add_argument("--dir", type=Path, default=ROOT / ".demo", help="the demo's folder (else .demo/)")
     parser.add_argument("--clean", action="store_true", help="remove the demo's folder and what runs on it")
-    chosen = parser.parse_args(argv)
+    chosen = parser.parse_args(given)
     console = Console(highlight=False)
     folder: Path = chosen.dir.resolve()
     if chosen.clean and not folder.exists():
@@ -604,14 +797,14 @@ def run(chosen: argparse.Namespace, folder: Path, console: Console) -> int:
         console.print()
         return 0
     except ServerError as error:
-        if demo is None or not demo.started:
+        if demo is None or not demo.around:
             console.print(f"[red]✗[/red] {escape(str(error))}", soft_wrap=True)
         return 1
     finally:
         # The ending itself is not to be cut short by an impatient second Ctrl-C.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
-        if demo is not None and demo.started:
+        if demo is not None and (demo.started or demo.around):
             demo.stop()
 
 

@@ -2,8 +2,8 @@
 
 `python -m demo.past logs traces errors` reads the ledger's calls of the last two days, all that failed and a sample of
 the others, and writes what the backend would have told of each, with the request id and trace id of its row: so a
-failing call of yesterday leads to its log lines, its trace and its error as one of this minute does. Log and trace store
-live in memory and are filled at each start; the tracker keeps its events and gets only what it has not.
+failing call of yesterday leads to its log lines, its trace and its error as one of this minute does. Log and trace
+store live in memory and are filled at each start; the tracker keeps its events and gets only what it has not.
 """
 
 from __future__ import annotations

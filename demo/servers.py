@@ -106,7 +106,7 @@ class Child:
                 **_as(account),
             )
         if pid_file is not None:
-            _write_pid_file(pid_file, self.process.pid)
+            write_pid_file(pid_file, self.process.pid)
 
     @property
     def pid(self) -> int:
@@ -172,7 +172,8 @@ def _as(account: Account | None) -> dict[str, Any]:
     return {} if account is None else {"user": account.uid, "group": account.gid, "extra_groups": []}
 
 
-def _write_pid_file(path: Path, pid: int) -> None:
+def write_pid_file(path: Path, pid: int) -> None:
+    """Note a process, so that a later run can end it should this one be killed."""
     try:
         process = psutil.Process(pid)
         # Between fork and exec a child still shows its parent's command line: only the start time is noted.
@@ -736,8 +737,12 @@ def unpack_debian(cache_dir: Path, wanted: Mapping[str, Sequence[str]]) -> None:
     for options in ([], private):
         if not missing or (options and _run(["apt-get", *options, "-qq", "update"], bound=90) is None):
             continue
+        # All at once, for each call costs seconds; one by one where this machine's release lacks some.
+        every = [package for packages in missing.values() for package in packages]
+        together = _run(["apt-get", *options, "-qq", "download", *every], bound=120, cwd=cache_dir) is not None
         for name, packages in list(missing.items()):
-            if _run(["apt-get", *options, "-qq", "download", *packages], bound=120, cwd=cache_dir) is None:
+            alone = ["apt-get", *options, "-qq", "download", *packages]
+            if not together and (len(missing) == 1 or _run(alone, bound=120, cwd=cache_dir) is None):
                 continue
             archives = [archive for package in packages for archive in sorted(cache_dir.glob(f"{package}_*.deb"))[-1:]]
             unpacked = [_run(["dpkg", "-x", str(archive), str(cache_dir / name)], bound=60) for archive in archives]
