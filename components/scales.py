@@ -57,6 +57,12 @@ COLOURS = {
     "success": "#1b8a6b",
     "error": "#c8553d",
     "timeout": "#e0a030",
+    # levels of log lines
+    "CRITICAL": "#8e1f4b",
+    "ERROR": "#c8553d",
+    "WARNING": "#e0a030",
+    "INFO": "#56789a",
+    "DEBUG": "#b9b3a6",
     # whether it came in time
     "Over 48 h": "#c8553d",
     "Undecided": "#9fb3c8",
@@ -87,6 +93,8 @@ ON_DARK = {
     "31-60": "#dc6a45",
     "61-90": "#cc4a52",
     "90+": "#b03a6b",
+    "CRITICAL": "#d65a8c",
+    "INFO": "#8fb0d0",
 }
 # For names without a meaning of their own, such as reasons: told apart by lightness too.
 _OTHERS = ("#0b7a75", "#d9a441", "#56789a", "#c8553d", "#8e6bb0", "#7dad85", "#b9a58a", "#4fb0a5")
