@@ -48,7 +48,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 import components
 import queries
-from app import digest_post, reconciliation, rollups, subscribers, telemetry
+from app import digest_post, reconciliation, rollups, subscribers, telemetry, tracing
 from app.auth import login_required
 from app.board import Board, as_json, read_numbers, today, warm
 from app.download import rows_download
@@ -309,6 +309,7 @@ async def lifespan(_app: st.App) -> AsyncIterator[dict[str, Any]]:
     """Name the sources, warm the first page's questions behind the start, and leave in good order."""
     telemetry.start(_settings)
     connect(_settings, while_waiting=components.stop_if_left)
+    tracing.start(_settings)
     components.on_failure(telemetry.panel_failed)
     components.on_drawn(telemetry.panel_drawn)
     components.set_default_language(_settings.language)
@@ -342,6 +343,7 @@ async def lifespan(_app: st.App) -> AsyncIterator[dict[str, Any]]:
         rollups.stop()
         reconciliation.stop()
         digest_post.stop()
+        tracing.stop()
         queries.disconnect()
         telemetry.log.info("ended")
 

@@ -244,13 +244,13 @@ _NOTE = text(
     """
     update mirador.digests
     set state = case
-            when :error is null then 'sent'
-            when :again and tries < :most then 'failed'
+            when cast(:error as text) is null then 'sent'
+            when cast(:again as boolean) and tries < :most then 'failed'
             else 'dead'
         end,
         sent_at = case when cast(:error as text) is null then now() end,
         next_at = now() + make_interval(mins => cast(power(2, tries) as integer)),
-        error = :error
+        error = cast(:error as text)
     where day = :day and role = :role and channel = :channel and recipient = :recipient and state = 'claimed'
     """
 )

@@ -18,7 +18,7 @@ import streamlit as st
 
 import components
 import queries
-from app import rollups
+from app import rollups, tracing
 from app.auth import login_required, providers, viewer
 from app.download import LedgerRows
 from app.settings import connect, settings
@@ -149,4 +149,5 @@ with st.sidebar:
     if login_required():
         st.button(_("Log out"), on_click=st.logout)
     data_state()
-page.run()
+with tracing.page(page.url_path or "today"):
+    page.run()

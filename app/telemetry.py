@@ -23,6 +23,7 @@ from sentry_sdk.types import Breadcrumb, BreadcrumbHint, Event, Hint
 from streamlit import config
 
 import queries
+from app import tracing
 from app.settings import Settings
 from queries import scrub
 from queries.scrub import mask, mask_all
@@ -206,6 +207,7 @@ def panel_failed(panel: str, error: BaseException) -> None:
 def panel_drawn(panel: str, outcome: str, seconds: float) -> None:
     """Note how long a panel took: outcome is ok, stale, empty, failed or not_configured."""
     panel_seconds.labels(panel, outcome).observe(seconds)
+    tracing.drawn(outcome)
 
 
 # --- metrics ----------------------------------------------------------------------------------------------------------

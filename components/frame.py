@@ -26,6 +26,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 Failure = Callable[[str, BaseException], None]
 Drawn = Callable[[str, str, float], None]
+Within = Callable[[str], AbstractContextManager[Any]]
 
 
 @dataclass
@@ -34,6 +35,7 @@ class _Hooks:
 
     failure: Failure = field(default=lambda key, error: None)
     drawn: Drawn = field(default=lambda key, outcome, seconds: None)
+    within: Within = field(default=lambda key: nullcontext())
 
 
 _hooks = _Hooks()
@@ -59,6 +61,11 @@ def on_failure(hook: Failure) -> None:
 def on_drawn(hook: Drawn) -> None:
     """Call `hook(key, outcome, seconds)` for each panel; outcome is ok, stale, empty, failed or not_configured."""
     _hooks.drawn = hook
+
+
+def draw_within(hook: Within) -> None:
+    """Draw each panel within `hook(key)`, on whatever thread it is drawn."""
+    _hooks.within = hook
 
 
 def stop_if_left() -> None:
@@ -118,11 +125,12 @@ def unstamped(frame: pd.DataFrame) -> pd.DataFrame:
 def guarded(draw: Callable[[], Any], *, key: str) -> None:
     """Draw; on failure say one sentence, with a button to try again. The neighbours do not notice."""
     began = time.perf_counter()
-    try:
-        outcome = draw() or "ok"
-    except Exception as error:
-        outcome = _failed(error, key)
-    _hooks.drawn(key, outcome, time.perf_counter() - began)
+    with _hooks.within(key):
+        try:
+            outcome = draw() or "ok"
+        except Exception as error:
+            outcome = _failed(error, key)
+        _hooks.drawn(key, outcome, time.perf_counter() - began)
 
 
 def _failed(error: Exception, key: str) -> str:

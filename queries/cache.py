@@ -24,6 +24,7 @@ from typing import Any
 
 from cachetools import LRUCache, TTLCache
 
+from queries import tracing
 from queries.errors import SourceError
 
 POLL_SECONDS = 0.025
@@ -47,7 +48,10 @@ def _too_late(source: str) -> SourceError:
 
 @dataclass(frozen=True)
 class Kept:
-    """A value with its stamp: `asked_at` (UTC) is when its source was asked, `error` why a newer one is missing."""
+    """A value with its stamp: `asked_at` (UTC) is when its source was asked, `error` why a newer one is missing.
+
+    `origin` is the tracer's name of the flight that brought it.
+    """
 
     value: Any
     asked_at: datetime
@@ -55,6 +59,7 @@ class Kept:
     cached: bool = False
     stale: bool = False
     error: str | None = None
+    origin: Any = None
 
 
 @dataclass
@@ -121,6 +126,33 @@ class AnswerCache:
         `deadline` bounds this caller's wait in seconds. `while_waiting` is called about every 25 ms and may raise to
         leave; the question goes on for the others who wait for it. Raises SourceError when there is nothing to show.
         """
+        asked = tracing.question(source, key)
+        if asked is None:
+            return self._get(key, ask, source, ttl, grace, deadline, while_waiting, None)
+        try:
+            kept = self._get(key, ask, source, ttl, grace, deadline, while_waiting, asked)
+        except SourceError as error:
+            asked.failed(error.kind)
+            raise
+        except BaseException:
+            # `while_waiting` has raised: nobody looks any more.
+            asked.left()
+            raise
+        rows = tracing.rows_of(kept.value)
+        asked.answered(cached=kept.cached, stale=kept.stale, rows=rows, origin=kept.origin)
+        return kept
+
+    def _get(
+        self,
+        key: Hashable,
+        ask: Callable[[], Any],
+        source: str,
+        ttl: float,
+        grace: float,
+        deadline: float,
+        while_waiting: Callable[[], None] | None,
+        asked: tracing.Asked | None,
+    ) -> Kept:
         now = self._clock()
         with self._lock:
             kept = self._kept.get(key)
@@ -136,7 +168,7 @@ class AnswerCache:
                 flight = self._flights.get(key)
                 if flight is None:
                     self.counts[(source, "miss")] += 1
-                    flight = self._start(key, ask, source)
+                    flight = self._start(key, ask, source, asked)
         if kept and age is not None and age <= ttl + grace:
             self.counts[(source, "stale")] += 1
             return replace(kept, cached=True, stale=True, error=self._reason(key))
@@ -155,15 +187,17 @@ class AnswerCache:
         failed = self._failed.get(key)
         return failed[1].sentence if failed else None
 
-    def _start(self, key: Hashable, ask: Callable[[], Any], source: str) -> Future[Kept]:
+    def _start(self, key: Hashable, ask: Callable[[], Any], source: str, asked: tracing.Asked | None) -> Future[Kept]:
         """Begin a flight; the caller holds the lock."""
+        flown = asked.flight() if asked is not None else None
 
         def run() -> Kept:
             state = self.states[source]
             asked_at, clock = datetime.now(UTC), self._clock()
             state.in_flight += 1
             try:
-                kept = Kept(ask(), asked_at, clock)
+                value = ask() if flown is None else flown.run(ask)
+                kept = Kept(value, asked_at, clock, origin=flown.origin if flown is not None else None)
             except Exception as error:
                 told = (
                     error
