@@ -155,9 +155,13 @@ def checked_address(settings: Settings, kind: str, address: str) -> str:
     usable = parts.scheme in schemes and bool(parts.hostname) and (port is None or port > 0)
     if not usable or len(plain) > 500 or "@" in parts.netloc or not re.fullmatch(r"[\x21-\x7e]+", plain):
         raise BadAddress("A webhook is an address that begins with https:// and holds no password.")
-    with contextlib.suppress(ValueError):
-        if not settings.status_private_webhooks and not is_public(ipaddress.ip_address(parts.hostname or "")):
-            raise BadAddress("A webhook must be on the public internet.")
+    try:
+        literal = ipaddress.ip_address(parts.hostname or "")
+    except ValueError:
+        # A name: it is looked up when it is written to.
+        return plain
+    if not settings.status_private_webhooks and not is_public(literal):
+        raise BadAddress("A webhook must be on the public internet.")
     return plain
 
 
