@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import html
+import re
 import time
 from datetime import date, timedelta
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -19,6 +22,7 @@ from components.url import Url, day_between
 
 # The least time between two tests of one viewer.
 TEST_SECONDS = 30.0
+MAIL_HEIGHT = 900
 # The mail brings no script of its own, and what it quotes is to bring none either.
 NO_SCRIPTS = (
     '<meta http-equiv="Content-Security-Policy" '
@@ -28,6 +32,7 @@ configuration = settings()
 zone = queries.timezone()
 yesterday = queries.business_day(zone) - timedelta(days=1)
 ROLE_NAMES: dict[str, str] = {"executive": _("executives"), "analyst": _("analysts"), "engineer": _("engineers")}
+TITLES = {role: name.capitalize() for role, name in ROLE_NAMES.items()}
 CHANNELS = {"mail": _("mail"), "slack": "Slack"}
 
 
@@ -42,6 +47,7 @@ def whole_day(latest: date) -> date:
         key="day",
         format="YYYY-MM-DD",
         required=True,
+        label_visibility="collapsed",
         width=150,
     )
     day = chosen if isinstance(chosen, date) else latest
@@ -88,6 +94,41 @@ def plan() -> None:
     st.markdown(f":material/schedule_send: {said}")
 
 
+def as_in_slack(message: dict[str, Any]) -> None:
+    """The message about as Slack shows it."""
+    with st.container(border=True, width=620, gap="small"):
+        for block in message["blocks"]:
+            if block["type"] == "header":
+                st.markdown(f"**{plain(block['text']['text'])}**")
+            elif block["type"] == "divider":
+                st.divider()
+            elif block["type"] == "actions":
+                for button in block["elements"]:
+                    st.link_button(button["text"]["text"], button["url"])
+            elif "fields" in block:
+                with st.grid(2, min_column_width=140, gap="small"):
+                    for one in block["fields"]:
+                        st.markdown(mrkdwn(one["text"]))
+            elif "elements" in block:
+                for one in block["elements"]:
+                    st.caption(mrkdwn(one["text"]))
+            else:
+                st.markdown(mrkdwn(block["text"]["text"]))
+
+
+def plain(words: str) -> str:
+    """Words in which Markdown finds nothing to do but bold type, lists aside."""
+    return re.sub(r"([\\`_\[\]$~<>#|])", r"\\\1", words)
+
+
+def mrkdwn(words: str) -> str:
+    """Slack's own marks in those of Markdown: one star is bold, a line ends where it ends."""
+    shown = plain(html.unescape(words)).replace("\n", "  \n")
+    # Names of emoji hold underscores.
+    shown = re.sub(r":[a-z\\_]+:", lambda name: name[0].replace("\\", ""), shown)
+    return re.sub(r"\*([^*\n]+)\*", r"**\1**", shown)
+
+
 def own_address() -> str | None:
     """The viewer's own address, as his login says it; None without a login or where it is not verified."""
     if not login_required() or not st.user.is_logged_in:
@@ -131,7 +172,7 @@ st.caption(
 plan()
 
 with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-    role: Role = choice_filter(_("List"), ROLES, ROLE_NAMES, key="role")  # type: ignore[assignment]
+    role: Role = choice_filter(_("List"), ROLES, TITLES, key="role")  # type: ignore[assignment]
     usual = digest_post.language_of(configuration)
     code = choice_filter(_("Language"), sorted(LANGUAGES, key=lambda one: one != usual), LANGUAGES, key="in")
     day = whole_day(yesterday)
@@ -141,11 +182,16 @@ with st.skeleton(height=600):
     mail, text, slack = st.tabs([_("Mail"), _("Text"), "Slack"])
     with mail:
         st.markdown(f"**{_('Subject')}**: {letter.subject}")
-        st.iframe(shown(letter), height="content", alt=letter.subject)
+        # As a data address it is an origin of its own: nothing in it can reach the page around it.
+        page = base64.b64encode(shown(letter).encode()).decode()
+        st.iframe(f"data:text/html;charset=utf-8;base64,{page}", height=MAIL_HEIGHT, alt=letter.subject)
     with text:
         st.code(letter.text, language=None, wrap_lines=True)
     with slack:
-        st.json(digest.slack_message(told), expanded=2)
+        message = digest.slack_message(told)
+        as_in_slack(message)
+        with st.expander("JSON"):
+            st.json(message, expanded=2)
 
 test_button(role, day, code)
 
