@@ -40,7 +40,10 @@ _LOCK = "select pg_try_advisory_lock(hashtext('mirador'), hashtext('rollup'))"
 _UNLOCK = "select pg_advisory_unlock(hashtext('mirador'), hashtext('rollup'))"
 
 _MEASURES = frozenset(
-    ("n", "amount", "principal", "credits", "late30", "late30_amount", "amount_due", "amount_paid", "duration_ms")
+    (
+        *("n", "amount", "principal", "credits", "late30", "late30_amount", "amount_due", "amount_paid", "duration_ms"),
+        *("installments", "overdue"),
+    )
 )
 
 Progress = Callable[[int, int, str], None]
@@ -63,6 +66,10 @@ class _Daily:
 
 def _day(column: str) -> str:
     return f"({column} at time zone :timezone)::date"
+
+
+def _utc_day(column: str) -> str:
+    return f"({column} at time zone 'UTC')::date"
 
 
 _APPLICATIONS = "select {} from bi.applications a where a.updated_at >= :since"
@@ -161,6 +168,27 @@ _DAILY = {
         ),
         utc=True,
     ),
+    "application_quarters": _Daily(
+        "applications",
+        "submitted_at",
+        "select count(*) from bi.applications",
+        (_APPLICATIONS.format(_utc_day("a.submitted_at")),),
+        utc=True,
+    ),
+    "decision_quarters": _Daily(
+        "applications",
+        "decided_at",
+        "select count(decided_at) from bi.applications",
+        (_APPLICATIONS.format(_utc_day("a.decided_at")),),
+        utc=True,
+    ),
+    "disbursement_quarters": _Daily(
+        "credits",
+        "disbursed_at",
+        "select count(disbursed_at) from bi.credits",
+        (f"select {_utc_day('c.disbursed_at')} from bi.credits c where c.updated_at >= :since",),
+        utc=True,
+    ),
     "closures": _Daily(
         "credits",
         "closed_at",
@@ -208,6 +236,7 @@ _BOOK_COLUMNS = """
     principal      numeric,
     approved_day   date,
     disbursed_day  date,
+    charged_off    boolean,
     hase_score     smallint,
     model_version  text,
     dues           date[],
@@ -218,11 +247,13 @@ _BOOK_COLUMNS = """
 """
 _BOOK_NAMES = [line.split()[0] for line in _BOOK_COLUMNS.strip().splitlines()]
 _BOOK_SCHEMA = f"""
-drop table if exists rollup.book, rollup.fresh;
+drop table if exists rollup.book, rollup.fresh, rollup.fresh_beside;
 create table rollup.book ({_BOOK_COLUMNS}, primary key (credit_id));
 -- The credits of one step: side 1 is what the rows say, -1 what the book says.
 create unlogged table rollup.fresh (
     {_BOOK_COLUMNS},
+    -- Stands for the credit while its installments are sorted: ids are long, and letters are slow to compare.
+    number     bigint generated always as identity,
     side       smallint,
     -- Whether the other side has the same credit with the same due days: installments can be compared one by one.
     alike      boolean not null default false,
@@ -232,6 +263,8 @@ create unlogged table rollup.fresh (
     from_due   date,
     primary key (credit_id, side)
 );
+-- The same for the second connection of a full build.
+create unlogged table rollup.fresh_beside (like rollup.fresh including all);
 """
 
 _READ_ROWS = """
@@ -244,6 +277,7 @@ select
     c.principal,
     (c.approved_at at time zone :timezone)::date,
     (c.disbursed_at at time zone :timezone)::date,
+    c.status = 'charged_off',
     a.hase_score::smallint,
     scored.model_version,
     i.dues,
@@ -362,7 +396,7 @@ where row(a.hase_score, scored.model_version) is distinct from row(b.hase_score,
 # A row that is gone from one relation changes these in the days of another, where no number of rows tells.
 _ALWAYS_COMPARED = ("application_steps", "scores", "score_quarters")
 # By what else than its first column a table is read.
-_MORE_INDEXES = {"installments": ("paid_day",)}
+_MORE_INDEXES = {"installments": ("paid_day",), "overdue": ("charged_off, overdue desc, credit_id",)}
 
 
 class RefreshRunning(SourceError):
@@ -393,23 +427,26 @@ class Difference:
 
 
 class _Told:
-    """What has been told of a queue; two connections can work on it."""
+    """What has been done of a queue and told of it; two connections can work on it."""
 
-    def __init__(self, progress: Progress, total: int) -> None:
-        self._progress, self._total, self._done = progress, total, 0
+    def __init__(self, report: Report, progress: Progress, total: int) -> None:
+        self._report, self._progress, self._total, self._done = report, progress, total, 0
         self._lock = threading.Lock()
 
-    def more(self, done: int, words: str) -> None:
+    def more(self, words: str, *, days: int = 0, credits: int = 0) -> None:
         with self._lock:
-            self._done += done
+            self._report.days += days
+            self._report.credits += credits
+            self._done += days + credits
             self._progress(self._done, max(self._total, self._done), words)
 
 
 class _Writer:
     """One connection that may write the schema `rollup`, and the steps of a refresh on it."""
 
-    def __init__(self, url: str, zone: ZoneInfo, stop: threading.Event | None) -> None:
+    def __init__(self, url: str, zone: ZoneInfo, stop: threading.Event | None, fresh: str = "fresh") -> None:
         self.zone = zone
+        self._fresh = f"rollup.{fresh}"
         self._stop = stop or threading.Event()
         target = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
         try:
@@ -487,7 +524,7 @@ class _Writer:
                 old += [name for name in BY_CREDIT if name not in old]
                 self.run(_BOOK_SCHEMA.format(**self._id_types()))
             for name in old:
-                self.run(_table(name))
+                self.run(_table(name, self._id_types()))
             self.run("delete from rollup.work where name = any(:names)", names=[*old, _BOOK])
             self.run("delete from rollup.state where name = any(:names)", names=old)
             for name in old:
@@ -543,34 +580,38 @@ class _Writer:
 
     def work(self, report: Report, progress: Progress) -> None:
         """Work the queue off, the credits first: they can add days to it."""
-        told = self.told(progress)
-        self.work_credits(report, told)
-        self.work_days(report, told)
+        told = self.told(report, progress)
+        self.work_credits(told)
+        self._finish_credits()
+        self.work_days(told)
 
-    def told(self, progress: Progress) -> _Told:
+    def told(self, report: Report, progress: Progress) -> _Told:
         """How much is in the queue."""
-        return _Told(progress, self.value("select count(*) from rollup.work"))
+        return _Told(report, progress, self.value("select count(*) from rollup.work"))
 
-    def work_credits(self, report: Report, told: _Told) -> None:
+    def work_credits(self, told: _Told) -> None:
         """Work off what is rolled up by credit."""
-        while credits := self._next(_BOOK, CREDITS_A_STEP):
-            self._work_credits(credits)
-            report.credits += len(credits)
-            told.more(len(credits), "credits")
-        self._built(BY_CREDIT)
+        while credits := self._work_credits():
+            told.more("credits", credits=credits)
 
-    def work_days(self, report: Report, told: _Told) -> None:
+    def work_days(self, told: _Told) -> None:
         """Work off what is rolled up by day."""
         for name in _DAILY:
-            while days := self._next(name, DAYS_A_STEP):
-                self._work_days(name, days)
-                report.days += len(days)
-                told.more(len(days), definitions()[name].title)
-            self._built((name,))
+            while days := self._work_days(name):
+                told.more(definitions()[name].title, days=days)
+            # What another connection works at is there until it is done.
+            if not self.value("select count(*) from rollup.work where name = :name", name=name):
+                self._built((name,))
 
-    def _next(self, name: str, most: int) -> list[str]:
-        rows = self.run("select key from rollup.work where name = :name order by key limit :most", name=name, most=most)
-        return [key for (key,) in rows.fetchall()]
+    def _claim(self, name: str, most: int) -> list[str]:
+        """Take the next part out of the queue, within the step that works it off; another connection takes others."""
+        rows = self.run(
+            "delete from rollup.work where name = :name and key in (select key from rollup.work where name = :name"
+            " order by key limit :most for update skip locked) returning key",
+            name=name,
+            most=most,
+        )
+        return sorted(key for (key,) in rows.fetchall())
 
     def _built(self, names: Sequence[str]) -> None:
         """Nothing is left to do for these."""
@@ -578,13 +619,26 @@ class _Writer:
             "update rollup.state set ready = true, refreshed_at = watermark where name = any(:names)", names=list(names)
         )
 
-    def _work_days(self, name: str, days: list[str]) -> None:
+    def _ready(self) -> bool:
+        """Whether the tables by credit have been built."""
+        return bool(self.value("select bool_and(ready) from rollup.state where name = any(:names)", names=[*BY_CREDIT]))
+
+    def _finish_credits(self) -> None:
+        """Let a first build's tables have one row of a kind, see `_work_credits`; then they can be read."""
+        if not self._ready():
+            for name in BY_CREDIT:
+                with self.step():
+                    self.run(_squash(name))
+                    self._count(name)
+        self._built(BY_CREDIT)
+
+    def _work_days(self, name: str) -> int:
+        """Work out the next days of a rollup and give how many."""
         daily = _DAILY[name]
         column = definitions()[name].columns[0].name
         table = sql.Identifier("rollup", name).as_string()
-        wanted = [date.fromisoformat(day) for day in days]
         with self.step():
-            self.run("delete from rollup.work where name = :name and key = any(:days)", name=name, days=days)
+            wanted = [date.fromisoformat(day) for day in self._claim(name, DAYS_A_STEP)]
             gone = new = 0
             for first, last in _runs(wanted):
                 start, end = f"date '{first}'", f"date '{last + timedelta(days=1)}'"
@@ -594,35 +648,51 @@ class _Writer:
                 else:
                     mine = f"{column} >= {start} and {column} < {end}"
                 gone += self.run(f"delete from {table} where {mine}").rowcount
-                statement = _over(name, {daily.source: _cut_to(daily, first, last)})
+                statement = _over(definitions()[name].text, {daily.source: _cut_to(daily, first, last)})
                 new += self.run(f"insert into {table} {statement}").rowcount
-            self.run("update rollup.state set rows = rows + :more where name = :name", name=name, more=new - gone)
+            if gone or new:
+                self.run("update rollup.state set rows = rows + :more where name = :name", name=name, more=new - gone)
+        return len(wanted)
 
-    def _work_credits(self, credits: list[str]) -> None:
+    def _work_credits(self) -> int:
+        """Work out the next credits and give how many.
+
+        In a first build what they add is appended only: nobody reads yet, two connections can do it side by side, and
+        `_finish_credits` adds it up.
+        """
         names = ", ".join(_BOOK_NAMES)
         spelled = {
             "names": names,
             **self._id_types(),
             **{one: ", ".join(f"{one}.{name}" for name in _BOOK_NAMES) for one in "no"},
         }
+
+        def run(statement: str, **params: Any) -> None:
+            self.run(statement.replace("rollup.fresh", self._fresh), **params)
+
         with self.step():
-            self.run("delete from rollup.work where name = 'book' and key = any(:credits)", credits=credits)
-            self.run("truncate rollup.fresh")
-            self.run(_READ_ROWS % spelled, credits=credits)
+            credits = self._claim(_BOOK, CREDITS_A_STEP)
+            if not credits:
+                return 0
+            run("truncate rollup.fresh")
+            run(_READ_ROWS % spelled, credits=credits)
             for statement in _COMPARE:
-                self.run(statement % spelled, credits=credits)
+                run(statement % spelled, credits=credits)
             # Not its arrays: their statistics take longer than they save.
-            self.run("analyze rollup.fresh (credit_id, side, present, alike, from_day, from_due)")
+            run("analyze rollup.fresh (credit_id, number, side, present, alike, from_day, from_due)")
             as_of = dict(
                 self.run("select name, as_of from rollup.state where name = any(:names)", names=list(BY_CREDIT))
             )
+            ready = self._ready()
             for name in BY_CREDIT:
-                parts = [_over(name, self._side(name, side, as_of[name]), as_of[name]) for side in (1, -1)]
-                self.run(_merge(name, *parts))
-                self._count(name)
-            self.run(_LEFT_APPLICATIONS)
+                parts = [_over_book(name, self._side(name, side, as_of[name]), as_of[name]) for side in (1, -1)]
+                run(_merge(name, *parts) if ready else _append(name, *parts))
+                if ready:
+                    self._count(name)
+            run(_LEFT_APPLICATIONS)
             for statement in _TO_BOOK:
-                self.run(statement % spelled)
+                run(statement % spelled)
+        return len(credits)
 
     def _count(self, name: str) -> None:
         table = sql.Identifier("rollup", name).as_string()
@@ -633,12 +703,20 @@ class _Writer:
         today = as_of.astimezone(self.zone).date()
         mine = f"f.side = {side}"
         if name == "installments":
-            return _relations("rollup.fresh f", mine, only_different=True)
+            return _relations("rollup.fresh f", mine, key="number", only_different=True)
+        if name == "overdue":
+            return _relations(
+                "rollup.fresh f",
+                f"{mine} and (not f.alike or f.from_due < date '{today}' or exists (select from rollup.fresh o"
+                " where o.credit_id = f.credit_id and o.side = -f.side"
+                " and o.charged_off is distinct from f.charged_off))",
+            )
         if name == "exposure":
             # What is equal before from_day needs no working out: the credit enters on that day, on both sides.
             return _relations(
                 "rollup.fresh f",
                 f"{mine} and f.from_day is distinct from 'infinity'",
+                key="number",
                 # greatest() passes over nulls: a credit that is not disbursed must not be so from that day.
                 start="case when f.disbursed_day is not null then greatest(f.disbursed_day, f.from_day) end",
                 installments="(f.from_day is null or e.paid is null or e.paid > f.from_day)",
@@ -653,7 +731,9 @@ class _Writer:
             )
         # Only ends of months that are over count.
         return _relations(
-            "rollup.fresh f", f"{mine} and (f.from_day is null or f.from_day < date '{today.replace(day=1)}')"
+            "rollup.fresh f",
+            f"{mine} and (f.from_day is null or f.from_day < date '{today.replace(day=1)}')",
+            key="number",
         )
 
     # --- time passes ---
@@ -662,15 +742,15 @@ class _Writer:
         """A new day lets credits grow old, a new month has an end more: work those out from the book."""
         now = self.value("select now()")
         today = now.astimezone(self.zone).date()
-        for name in ("vintages", "rolls", "outcomes"):
+        for name in ("vintages", "rolls", "outcomes", "overdue"):
             then = self.value("select as_of from rollup.state where name = :name", name=name)
             was = then.astimezone(self.zone).date()
-            if was == today or (name != "outcomes" and was.replace(day=1) == today.replace(day=1)):
+            if was == today or (name not in ("outcomes", "overdue") and was.replace(day=1) == today.replace(day=1)):
                 continue
             table = sql.Identifier("rollup", name).as_string()
             with self.step():
                 self.run(f"delete from {table}")
-                self.run(f"insert into {table} {_over(name, _relations('rollup.book f', 'true'), now)}")
+                self.run(f"insert into {table} {_over_book(name, _relations('rollup.book f', 'true'), now)}")
                 self.run("update rollup.state set as_of = :now where name = :name", now=now, name=name)
                 self._count(name)
 
@@ -738,19 +818,20 @@ class _Writer:
 # --- statements -------------------------------------------------------------------------------------------------------
 
 
-def _table(name: str) -> str:
-    """Statements that make the empty table of a rollup."""
+def _table(name: str, id_types: dict[str, str]) -> str:
+    """Statements that make the empty table of a rollup; ids have the type that the ledger gives them."""
     columns = definitions()[name].columns
     table = sql.Identifier("rollup", name).as_string()
-    spelled = ", ".join(f"{sql.Identifier(column.name).as_string()} {column.type}" for column in columns)
+    spelled = ", ".join(
+        f"{sql.Identifier(column.name).as_string()} {id_types.get(column.name, column.type)}" for column in columns
+    )
     first = sql.Identifier(columns[0].name).as_string()
     indexes = "".join(f"create index on {table} ({column});" for column in (first, *_MORE_INDEXES.get(name, ())))
     return f"drop table if exists {table}; create table {table} ({spelled}); {indexes}"
 
 
-def _over(name: str, relations: dict[str, str], as_of: datetime | None = None) -> str:
-    """The definition, reading other relations in the place of some of `bi`, at another present moment."""
-    text = definitions()[name].text
+def _over(text: str, relations: dict[str, str], as_of: datetime | None = None) -> str:
+    """A definition's text, reading other relations in the place of some of `bi`, at another present moment."""
     if as_of is not None:
         text = re.sub(r"\bnow\(\)", f"timestamptz '{as_of.isoformat()}'", text)
     return re.sub(r"\bbi\.(\w+)\b", lambda match: relations.get(match[1], match[0]), text)
@@ -778,11 +859,25 @@ def _cut_to(daily: _Daily, first: date, last: date) -> str:
     )
 
 
+def _over_book(name: str, relations: dict[str, str], as_of: datetime) -> str:
+    """The definition over `_relations`: their days need no conversion, which would take a third of the time."""
+    text = re.sub(r"\b(\w+\.(?:approved|disbursed|paid)_at) at time zone :timezone", r"\1", definitions()[name].text)
+    return _over(text, relations, as_of)
+
+
 def _relations(
-    source: str, where: str, *, start: str = "f.disbursed_day", installments: str = "true", only_different: bool = False
+    source: str,
+    where: str,
+    *,
+    key: str = "credit_id",
+    start: str = "f.disbursed_day",
+    installments: str = "true",
+    only_different: bool = False,
 ) -> dict[str, str]:
-    """The relations of the ledger as the book keeps them; days stand at noon, so that no zone moves them."""
-    noon = "+ time '12:00') at time zone :timezone"
+    """The relations of the ledger as the book keeps them, for `_over_book`: a time is the beginning of its local day.
+
+    `key` is the column that stands for the credit.
+    """
     other, elements, differ = "", "", "true"
     if only_different:
         other = "left join rollup.fresh o on o.credit_id = f.credit_id and o.side = -f.side and f.alike"
@@ -794,56 +889,96 @@ def _relations(
     more = ", other_paid, other_amount, other_paid_amount, other_sequence" if only_different else ""
     return {
         "credits": f"""(
-            select f.credit_id, f.credit_id as application_id, f.tier as sinosure_tier, f.principal,
-                (f.approved_day {noon} as approved_at, ({start} {noon} as disbursed_at
+            select f.{key} as credit_id, f.{key} as application_id, f.tier as sinosure_tier, f.principal,
+                f.approved_day::timestamp as approved_at, ({start})::timestamp as disbursed_at,
+                case when f.charged_off then 'charged_off' end as status
             from {source} where f.present and {where}
         )""",
         "installments": f"""(
-            select f.credit_id, e.number as installment_id, e.due as due_date, (e.paid {noon} as paid_at,
+            select f.{key} as credit_id, e.number as installment_id, e.due as due_date, e.paid::timestamp as paid_at,
                 e.amount as amount_due, e.paid_amount as amount_paid, e.sequence
             from {source} {other}
             cross join lateral unnest(f.dues, f.paids, f.amounts, f.paid_amounts, f.sequences{elements})
                 with ordinality as e (due, paid, amount, paid_amount, sequence{more}, number)
             where {where} and {installments} and {differ}
         )""",
-        "applications": f"(select f.credit_id as application_id, f.hase_score from {source} where {where})",
+        "applications": f"(select f.{key} as application_id, f.hase_score from {source} where {where})",
         "hase_scores": f"""(
-            select f.credit_id as application_id, f.model_version, f.approved_day as calculated_at, 0 as score_id
+            select f.{key} as application_id, f.model_version, f.approved_day as calculated_at, 0 as score_id
             from {source} where f.model_version is not null and {where}
         )""",
     }
 
 
+@dataclass(frozen=True)
+class _Spelled:
+    """The columns of a rollup as statements need them: what is summed, and what is not."""
+
+    table: str
+    every: str
+    keys: str
+    negated: str
+    summed: str
+    some: str
+
+
+def _spelled(name: str) -> _Spelled:
+    columns = definitions()[name].columns
+    names = {column.name: sql.Identifier(column.name).as_string() for column in columns}
+    return _Spelled(
+        table=sql.Identifier("rollup", name).as_string(),
+        every=", ".join(names.values()),
+        keys=", ".join(names[c.name] for c in columns if c.name not in _MEASURES),
+        negated=", ".join(f"-{names[c.name]}" if c.name in _MEASURES else names[c.name] for c in columns),
+        summed=", ".join(
+            f"sum({names[c.name]})::{c.type} as {names[c.name]}" if c.name in _MEASURES else names[c.name]
+            for c in columns
+        ),
+        some=" or ".join(f"sum({names[c.name]}) <> 0" for c in columns if c.name in _MEASURES),
+    )
+
+
+def _delta(name: str, new: str, old: str) -> str:
+    """What `new` gives less what `old` gives."""
+    one = _spelled(name)
+    return f"""
+    select {one.summed} from (
+        select {one.every} from ({new}) as new_part union all select {one.negated} from ({old}) as old_part
+    ) as both_parts
+    group by {one.keys} having {one.some}
+    """
+
+
+def _append(name: str, new: str, old: str) -> str:
+    """Add what changes as rows of their own."""
+    one = _spelled(name)
+    return f"insert into {one.table} ({one.every}) {_delta(name, new, old)}"
+
+
+def _squash(name: str) -> str:
+    """Make one row of all that have the same keys; rows that come to nothing go."""
+    one = _spelled(name)
+    return f"""
+    with gone as (delete from {one.table} returning *)
+    insert into {one.table} ({one.every}) select {one.summed} from gone group by {one.keys} having {one.some}
+    """
+
+
 def _merge(name: str, new: str, old: str) -> str:
     """Add what `new` gives and take away what `old` gives; rows that come to nothing go."""
-    columns = definitions()[name].columns
-    table = sql.Identifier("rollup", name).as_string()
-    spelled = {column.name: sql.Identifier(column.name).as_string() for column in columns}
-    keys = ", ".join(spelled[c.name] for c in columns if c.name not in _MEASURES)
-    every = ", ".join(spelled.values())
-    negated = ", ".join(f"-{spelled[c.name]}" if c.name in _MEASURES else spelled[c.name] for c in columns)
-    summed = ", ".join(
-        f"sum({spelled[c.name]})::{c.type} as {spelled[c.name]}" if c.name in _MEASURES else spelled[c.name]
-        for c in columns
-    )
-    some = " or ".join(f"sum({spelled[c.name]}) <> 0" for c in columns if c.name in _MEASURES)
-    nullable = {"paid_day"}
+    one = _spelled(name)
     same = " and ".join(
-        f"t.{spelled[c.name]} {'is not distinct from' if c.name in nullable else '='} d.{spelled[c.name]}"
-        for c in columns
+        f"t.{sql.Identifier(c.name).as_string()} {'is not distinct from' if c.name == 'paid_day' else '='}"
+        f" d.{sql.Identifier(c.name).as_string()}"
+        for c in definitions()[name].columns
         if c.name not in _MEASURES
     )
     return f"""
-    with delta as materialized (
-        select {summed} from (
-            select {every} from ({new}) as new_part union all select {negated} from ({old}) as old_part
-        ) as both_parts
-        group by {keys} having {some}
-    ),
-    gone as (delete from {table} as t using delta d where {same} returning t.*)
-    insert into {table} ({every})
-    select {summed} from (select {every} from delta union all select {every} from gone) as parts
-    group by {keys} having {some}
+    with delta as materialized ({_delta(name, new, old)}),
+    gone as (delete from {one.table} as t using delta d where {same} returning t.*)
+    insert into {one.table} ({one.every})
+    select {one.summed} from (select {one.every} from delta union all select {one.every} from gone) as parts
+    group by {one.keys} having {one.some}
     """
 
 
@@ -852,7 +987,7 @@ def _differences(name: str, as_of: datetime | None = None) -> str:
     columns = ", ".join(sql.Identifier(column.name).as_string() for column in definitions()[name].columns)
     table = sql.Identifier("rollup", name).as_string()
     return f"""
-    with wanted as materialized (select {columns} from ({_over(name, {}, as_of)}) as definition)
+    with wanted as materialized (select {columns} from ({_over(definitions()[name].text, {}, as_of)}) as definition)
     select 'definition' as side, * from (select * from wanted except all select {columns} from {table}) as missing
     union all
     select 'table', * from (select {columns} from {table} except all select * from wanted) as surplus
@@ -888,9 +1023,9 @@ def _silent(_done: int, _total: int, _words: str) -> None:
 
 
 @contextlib.contextmanager
-def _opened(url: str, zone: ZoneInfo, stop: threading.Event | None) -> Iterator[_Writer]:
+def _opened(url: str, zone: ZoneInfo, stop: threading.Event | None, fresh: str = "fresh") -> Iterator[_Writer]:
     """A connection that is cut off when it is time to stop."""
-    writer = _Writer(url, zone, stop)
+    writer = _Writer(url, zone, stop, fresh)
     ended = threading.Event()
     if stop is not None:
         threading.Thread(target=_cancel, args=(writer.connection, stop, ended), daemon=True).start()
@@ -919,26 +1054,27 @@ def _writing(url: str, zone: ZoneInfo, wait: float, stop: threading.Event | None
 
 
 def _build(writer: _Writer, url: str, report: Report, progress: Progress, stop: threading.Event | None) -> None:
-    """Work a long queue off on two connections: what goes by credit takes about as long as all that goes by day.
+    """Work a long queue off on two connections, one beginning with the credits and one with the days.
 
-    They share no table but the queue and the state, of which each has its own rows. As nothing was rolled up before,
-    credits add no days to the queue.
+    Each takes what the other leaves. As nothing was rolled up before, credits add no days to the queue.
     """
-    told = writer.told(progress)
+    told = writer.told(report, progress)
     halt = threading.Event()
     failed: list[SourceError] = []
 
-    def days() -> None:
+    def work_beside() -> None:
         try:
-            with _opened(url, writer.zone, halt) as other:
-                other.work_days(report, told)
+            with _opened(url, writer.zone, halt, "fresh_beside") as other:
+                other.work_days(told)
+                other.work_credits(told)
         except SourceError as error:
             failed.append(error)
 
-    beside = threading.Thread(target=days, name="rollups by day", daemon=True)
+    beside = threading.Thread(target=work_beside, name="rollups beside", daemon=True)
     beside.start()
     try:
-        writer.work_credits(report, told)
+        writer.work_credits(told)
+        writer.work_days(told)
         while beside.is_alive():
             beside.join(0.2)
             if stop is not None and stop.is_set():

@@ -21,9 +21,9 @@ from queries.library import ROOT, Query, parse_query
 STATES_SECONDS = 5.0
 
 # Rollups that are kept by credit, together: see rollup_refresh.
-BY_CREDIT = ("installments", "exposure", "vintages", "rolls", "outcomes")
+BY_CREDIT = ("installments", "exposure", "vintages", "rolls", "outcomes", "overdue")
 # Moves when tables are kept in another way: all are built anew.
-_VERSION = "1"
+_VERSION = "2"
 
 STATES = "select name, definition, timezone, ready, refreshed_at, rows from rollup.state"
 NOT_BUILT = "The daily tables are not built: run python -m app rollup."

@@ -527,7 +527,7 @@ def test_a_part_of_the_family_by_credit_is_built_anew_with_all_of_it(ledger_url:
 def test_when_time_passes_months_end_and_credits_grow_old(ledger_url: LedgerUrl, owner: Connection):
     filled(owner)
     up_to_date(ledger_url)
-    for name in ("vintages", "rolls", "outcomes"):
+    for name in ("vintages", "rolls", "outcomes", "overdue"):
         owner.execute(f"delete from rollup.{name}")
     owner.execute("update rollup.state set as_of = as_of - interval '40 days'")
     up_to_date(ledger_url)

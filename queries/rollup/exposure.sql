@@ -9,25 +9,18 @@
 -- column: amount numeric [MXN] -- change of their unpaid scheduled amount
 with owed as (
     -- No payment counts before the disbursement: the credit comes in with what is unpaid at the end of that day.
-    -- Installments that are paid on one day, and all that are not, are one: the oldest of them counts for the bucket.
     select
         c.credit_id,
         coalesce(c.sinosure_tier, '') as tier,
         (c.disbursed_at at time zone :timezone)::date as start_day,
-        i.paid_day,
+        coalesce((i.paid_at at time zone :timezone)::date, 'infinity') as paid_day,
         i.due_date,
         i.amount_due
     from bi.credits c
-    join (
-        select
-            o.credit_id,
-            coalesce((o.paid_at at time zone :timezone)::date, 'infinity') as paid_day,
-            min(o.due_date) as due_date,
-            sum(o.amount_due) as amount_due
-        from bi.installments o
-        group by 1, 2
-    ) as i on i.credit_id = c.credit_id
-    where c.disbursed_at is not null and i.paid_day > (c.disbursed_at at time zone :timezone)::date
+    join bi.installments i on i.credit_id = c.credit_id
+    where
+        c.disbursed_at is not null
+        and (i.paid_at is null or (i.paid_at at time zone :timezone)::date > (c.disbursed_at at time zone :timezone)::date)
 ),
 heads as (
     -- An installment is the oldest unpaid one from the day on which all before it are paid until it is paid itself:
@@ -49,62 +42,74 @@ heads as (
     from owed o
 ),
 points as (
-    -- What happens to a credit: it comes in with all that is unpaid, it enters a bucket ...
+    -- What happens to a credit: it comes in with all that is unpaid, and an installment that is not late becomes the
+    -- oldest unpaid one ...
     select
         h.credit_id,
         h.tier,
-        point.day,
-        point.bucket,
-        case when point.day = h.start_day then h.total else 0 end as amount
+        h.head_day as day,
+        0 as bucket,
+        case when h.head_day = h.start_day then h.total else 0 end as amount
     from heads h
-    cross join lateral (
-        select greatest(h.head_day, h.due_date + step.late) as day, step.bucket
-        from (values (1, 8, 1), (8, 16, 2), (16, 31, 3), (31, 61, 4), (61, 91, 5), (91, 1000000, 6))
-            as step (late, until, bucket)
-        where
-            h.paid_day > h.due_date + 1
-            and greatest(h.head_day, h.due_date + step.late) < least(h.paid_day, h.due_date + step.until)
-        union all
-        select h.head_day, 0
-        where h.head_day <= h.due_date
-    ) as point
-    where h.head_day < h.paid_day
+    where h.head_day < h.paid_day and h.head_day <= h.due_date
+    union all
+    -- ... or one that is late enters a bucket ...
+    select
+        h.credit_id,
+        h.tier,
+        greatest(h.head_day, h.due_date + step.late),
+        step.bucket,
+        case when greatest(h.head_day, h.due_date + step.late) = h.start_day then h.total else 0 end
+    from heads h
+    cross join (values (1, 8, 1), (8, 16, 2), (16, 31, 3), (31, 61, 4), (61, 91, 5), (91, 1000000, 6))
+        as step (late, until, bucket)
+    where
+        h.head_day < h.paid_day
+        and h.paid_day > h.due_date + 1
+        and greatest(h.head_day, h.due_date + step.late) < least(h.paid_day, h.due_date + step.until)
     union all
     -- ... and an installment is paid; with the last one it leaves (bucket 7).
     select h.credit_id, h.tier, h.paid_day, case when h.paid_day = h.end_day then 7 end, -h.amount_due
     from heads h
     where h.paid_day < 'infinity'
 ),
-states as (
-    -- At the end of each day on which something happens. Of the buckets the latest counts: days grow, so it is in the
-    -- greatest pair of day and bucket.
-    select
-        p.credit_id,
-        p.tier,
-        p.day,
-        row_number() over (partition by p.credit_id, p.day) as number,
-        (max((p.day - date '0001-01-01') * 8 + p.bucket) over until_day) % 8 as bucket,
-        sum(p.amount) over until_day as balance
+days as (
+    -- At the end of each day on which something happens; of the buckets entered on it the worst counts.
+    select p.credit_id, p.tier, p.day, max(p.bucket) as bucket, sum(p.amount) as amount
     from points p
-    window until_day as (partition by p.credit_id order by p.day)
+    group by 1, 2, 3
 ),
-moves as (
+states as (
+    -- Of the buckets entered so far the latest counts: days grow, so it is in the greatest pair of day and bucket.
     select
-        s.*,
-        lag(s.bucket) over (partition by s.credit_id order by s.day) as bucket_before,
-        lag(s.balance) over (partition by s.credit_id order by s.day) as balance_before
-    from states s
-    where s.number = 1
+        d.day,
+        d.tier,
+        d.amount,
+        sum(d.amount) over (partition by d.credit_id order by d.day) as balance,
+        (max((d.day - date '0001-01-01') * 8 + d.bucket) over (partition by d.credit_id order by d.day)) % 8 as bucket,
+        (
+            max((d.day - date '0001-01-01') * 8 + d.bucket) over (
+                partition by d.credit_id order by d.day rows between unbounded preceding and 1 preceding
+            )
+        ) % 8 as bucket_before
+    from days d
 )
 select
-    m.day,
-    m.tier,
+    s.day,
+    s.tier,
     change.bucket::smallint as bucket,
     sum(change.credits)::bigint as credits,
     sum(change.amount) as amount
-from moves m
+from states s
 cross join lateral (
-    values (m.bucket, 1, m.balance), (m.bucket_before, -1, -m.balance_before)
+    -- Most days bring a payment and no other bucket: one change, of the amount.
+    values
+        (
+            s.bucket,
+            case when s.bucket = s.bucket_before then 0 else 1 end,
+            case when s.bucket = s.bucket_before then s.amount else s.balance end
+        ),
+        (nullif(s.bucket_before, s.bucket), -1, s.amount - s.balance)
 ) as change (bucket, credits, amount)
 where change.bucket < 7
 group by 1, 2, 3

@@ -10,23 +10,17 @@ with edge as (
     select (now() at time zone :timezone)::date as today
 ),
 owed as (
-    -- As in exposure: installments that are paid on one day, and all that are not, are one.
     select
         c.credit_id,
         coalesce(c.sinosure_tier, '') as tier,
         (c.disbursed_at at time zone :timezone)::date as start_day,
-        i.paid_day,
+        coalesce((i.paid_at at time zone :timezone)::date, 'infinity') as paid_day,
         i.due_date
     from bi.credits c
-    join (
-        select
-            o.credit_id,
-            coalesce((o.paid_at at time zone :timezone)::date, 'infinity') as paid_day,
-            min(o.due_date) as due_date
-        from bi.installments o
-        group by 1, 2
-    ) as i on i.credit_id = c.credit_id
-    where c.disbursed_at is not null and i.paid_day > (c.disbursed_at at time zone :timezone)::date
+    join bi.installments i on i.credit_id = c.credit_id
+    where
+        c.disbursed_at is not null
+        and (i.paid_at is null or (i.paid_at at time zone :timezone)::date > (c.disbursed_at at time zone :timezone)::date)
 ),
 heads as (
     -- As in exposure: the spell during which an installment is the oldest unpaid one of its credit.

@@ -28,25 +28,54 @@ cut as (
         wanted.day::timestamp at time zone :timezone as start_at,
         (wanted.day::timestamp + elapsed.time_of_day) at time zone :timezone as end_at
     from (select distinct unnest(cast(:days as date[])) as day) as wanted, elapsed
+),
+pieces as (
+    -- Quarters of an hour come from the daily tables, but for those of the last two hours: they are read from the rows,
+    -- with the minutes before the cut.
+    select
+        cut.*,
+        greatest(
+            start_at,
+            date_bin(
+                '15 minutes',
+                least(end_at, coalesce(cast(:as_of as timestamptz), now()) - interval '2 hours'),
+                timestamptz '2000-01-01 00:00Z'
+            )
+        ) as rows_from
+    from cut
+),
+decided as (
+    select pieces.day, q.status, q.tier, q.reason, q.n
+    from pieces
+    join rollup.decision_quarters q
+        on q.quarter >= (select min(start_at) from cut) and q.quarter >= pieces.start_at and q.quarter < pieces.rows_from
+    where q.status in ('approved', 'rejected')
+    union all
+    select pieces.day, a.status, a.sinosure_tier, a.rejection_reason, 1
+    from pieces
+    join bi.applications a on a.decided_at >= pieces.rows_from and a.decided_at < pieces.end_at
+    where a.status in ('approved', 'rejected')
+),
+decision as (
+    select
+        day,
+        status,
+        nullif(tier, '') as tier,
+        case when status = 'rejected' then coalesce(nullif(reason, ''), '(none)') end as reason,
+        n
+    from decided
 )
 select
     cut.day,
     case when grouping(tier) = 0 then 'tier' when grouping(reason) = 0 then 'reason' else 'all' end as dimension,
     case when grouping(tier) = 0 then coalesce(tier, '(none)') when grouping(reason) = 0 then reason else 'all' end
         as segment,
-    count(*) filter (where status = 'approved') as approved,
-    count(*) filter (where status = 'rejected') as rejected,
-    count(status) as decided
+    coalesce(sum(n) filter (where status = 'approved'), 0)::bigint as approved,
+    coalesce(sum(n) filter (where status = 'rejected'), 0)::bigint as rejected,
+    coalesce(sum(n), 0)::bigint as decided
 from cut
-left join lateral (
-    select
-        a.status,
-        nullif(a.sinosure_tier, '') as tier,
-        case when a.status = 'rejected' then coalesce(nullif(a.rejection_reason, ''), '(none)') end as reason
-    from bi.applications a
-    where a.decided_at >= cut.start_at and a.decided_at < cut.end_at and a.status in ('approved', 'rejected')
-) as decision on true
+left join decision using (day)
 group by grouping sets ((cut.day), (cut.day, tier), (cut.day, reason))
 having (grouping(tier) = 1 and grouping(reason) = 1)
-    or (count(status) > 0 and (grouping(reason) = 1 or reason is not null))
+    or (sum(n) > 0 and (grouping(reason) = 1 or reason is not null))
 order by cut.day, dimension, segment

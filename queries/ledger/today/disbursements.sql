@@ -27,19 +27,40 @@ cut as (
         wanted.day::timestamp at time zone :timezone as start_at,
         (wanted.day::timestamp + elapsed.time_of_day) at time zone :timezone as end_at
     from (select distinct unnest(cast(:days as date[])) as day) as wanted, elapsed
+),
+pieces as (
+    -- Quarters of an hour come from the daily tables, but for those of the last two hours: they are read from the rows,
+    -- with the minutes before the cut.
+    select
+        cut.*,
+        greatest(
+            start_at,
+            date_bin(
+                '15 minutes',
+                least(end_at, coalesce(cast(:as_of as timestamptz), now()) - interval '2 hours'),
+                timestamptz '2000-01-01 00:00Z'
+            )
+        ) as rows_from
+    from cut
+),
+disbursed as (
+    select pieces.day, nullif(q.tier, '') as tier, q.n, q.amount
+    from pieces
+    join rollup.disbursement_quarters q
+        on q.quarter >= (select min(start_at) from cut) and q.quarter >= pieces.start_at and q.quarter < pieces.rows_from
+    union all
+    select pieces.day, nullif(c.sinosure_tier, ''), 1, c.principal
+    from pieces
+    join bi.credits c on c.disbursed_at >= pieces.rows_from and c.disbursed_at < pieces.end_at
 )
 select
     cut.day,
     case when grouping(tier) = 0 then 'tier' else 'all' end as dimension,
     case when grouping(tier) = 0 then coalesce(tier, '(none)') else 'all' end as segment,
-    count(principal) as credits,
-    coalesce(sum(principal), 0) as amount
+    coalesce(sum(n), 0)::bigint as credits,
+    coalesce(sum(amount), 0) as amount
 from cut
-left join lateral (
-    select nullif(c.sinosure_tier, '') as tier, c.principal
-    from bi.credits c
-    where c.disbursed_at >= cut.start_at and c.disbursed_at < cut.end_at
-) as disbursed on true
+left join disbursed using (day)
 group by grouping sets ((cut.day), (cut.day, tier))
-having grouping(tier) = 1 or count(principal) > 0
+having grouping(tier) = 1 or sum(n) > 0
 order by cut.day, dimension, segment

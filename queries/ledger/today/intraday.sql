@@ -22,6 +22,7 @@ with span as (
     from (select distinct unnest(cast(:days as date[])) as day) as wanted
 ),
 pieces as (
+    -- Quarters come from the daily tables, but for those of the last two hours: they are read from the rows.
     select
         span.*,
         greatest(
@@ -35,17 +36,35 @@ pieces as (
     from span
 ),
 happened as (
-    select span.day, a.submitted_at as at, 1 as applications, 0 as approved, 0 as credits, 0::numeric as amount, 0 as succeeded
-    from span join bi.applications a on a.submitted_at >= span.start_at and a.submitted_at < span.end_at
+    select pieces.day, q.quarter as at, q.n as applications, 0 as approved, 0 as credits, 0::numeric as amount, 0 as succeeded
+    from pieces
+    join rollup.application_quarters q
+        on q.quarter >= (select min(start_at) from span)
+        and q.quarter >= pieces.start_at and q.quarter < pieces.rows_from
     union all
-    select span.day, a.decided_at, 0, 1, 0, 0, 0
-    from span join bi.applications a on a.decided_at >= span.start_at and a.decided_at < span.end_at
+    select pieces.day, a.submitted_at, 1, 0, 0, 0, 0
+    from pieces join bi.applications a on a.submitted_at >= pieces.rows_from and a.submitted_at < pieces.end_at
+    union all
+    select pieces.day, q.quarter, 0, q.n, 0, 0, 0
+    from pieces
+    join rollup.decision_quarters q
+        on q.quarter >= (select min(start_at) from span)
+        and q.quarter >= pieces.start_at and q.quarter < pieces.rows_from
+    where q.status = 'approved'
+    union all
+    select pieces.day, a.decided_at, 0, 1, 0, 0, 0
+    from pieces join bi.applications a on a.decided_at >= pieces.rows_from and a.decided_at < pieces.end_at
     where a.status = 'approved'
     union all
-    select span.day, c.disbursed_at, 0, 0, 1, c.principal, 0
-    from span join bi.credits c on c.disbursed_at >= span.start_at and c.disbursed_at < span.end_at
+    select pieces.day, q.quarter, 0, 0, q.n, q.amount, 0
+    from pieces
+    join rollup.disbursement_quarters q
+        on q.quarter >= (select min(start_at) from span)
+        and q.quarter >= pieces.start_at and q.quarter < pieces.rows_from
     union all
-    -- Payments are many: their quarters come from the daily table, but for those of the last two hours.
+    select pieces.day, c.disbursed_at, 0, 0, 1, c.principal, 0
+    from pieces join bi.credits c on c.disbursed_at >= pieces.rows_from and c.disbursed_at < pieces.end_at
+    union all
     select pieces.day, q.quarter, 0, 0, 0, 0, q.n
     from pieces
     join rollup.payment_quarters q
