@@ -388,9 +388,11 @@ def show_now() -> None:
         @panel(_("Silenced"), height=180, help=_("They hold, and somebody has silenced them."), key="silenced")
         def silenced() -> Figure:
             frame = in_state("silenced")
-            with_end = told.with_silence(frame, told.silences()) if len(frame) else frame
             return short_table(
-                with_end, _("Silenced"), ends_at=("datetime", _("Silent until")), reason=("text", _("Reason"))
+                told.with_silence(frame, told.silences()),
+                _("Silenced"),
+                ends_at=("datetime", _("Silent until")),
+                reason=("text", _("Reason")),
             )
 
         @panel(
