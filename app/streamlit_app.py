@@ -47,6 +47,7 @@ def rooms() -> dict[str, list[tuple[str, str, str]]]:
             ("errors", _("Errors"), "bug_report"),
             ("logs", _("Logs"), "notes"),
             ("traces", _("Traces"), "timeline"),
+            ("thread", _("One thread"), "conversion_path"),
             ("metrics_explorer", _("Metrics explorer"), "troubleshoot"),
             ("alerts", _("Alerts"), "notifications"),
             ("incidents", _("Incidents"), "emergency_home"),
