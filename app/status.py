@@ -177,7 +177,7 @@ def kept_file(settings: Settings) -> Path | None:
     """Where the last good state lies: MIRADOR_STATUS_FILE, else in the cache folder of this user, by installation."""
     if settings.status_file is not None:
         return settings.status_file
-    named = [settings.prometheus_url or "", str(settings.port)]
+    named = [settings.prometheus_url or ""]
     for address in (settings.state_url, settings.ledger_url):
         if address is not None:
             url = make_url(address.get_secret_value())

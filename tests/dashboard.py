@@ -64,7 +64,8 @@ def serve(
         argv or [sys.executable, "-m", "app", "serve"],
         log=folder / f"dashboard-{port}.log",
         cwd=ROOT,
-        env={**clean, "MIRADOR_PORT": str(port), **env},
+        # The status page's last good state stays with the test, not in the cache folder of whoever runs it.
+        env={**clean, "MIRADOR_PORT": str(port), "MIRADOR_STATUS_FILE": str(folder / f"status-{port}.json"), **env},
     )
     url = f"http://127.0.0.1:{port}"
     try:

@@ -240,11 +240,19 @@ def test_a_dead_backend_is_told_once_to_all_and_ends_everywhere_when_it_is_back(
         (incident,) = run.rows(incidents)
         assert (incident.component, incident.severity, incident.ended_at) == ("api", "critical", None)
 
+        def public() -> list[tuple[str, str]]:
+            told = json.loads(run.dashboard.get("/status.json")[1])
+            return [(one["component"], one["status"]) for one in told["incidents"]]
+
+        run.wait_for(lambda: public() == [("api", "investigating")], "the incident on the status page")
+        assert "Problems with API Backend" in run.dashboard.get("/status?lang=en")[1]
+
         run.backend.start()
         run.wait_for(lambda: len(run.told("pagerduty", "BackendDown")) == 2, "PagerDuty's resolve")
         run.wait_for(lambda: len(run.told("slack/conductores-alerts", "BackendDown")) == 2, "Slack's resolve")
         run.wait_for(lambda: all(row.ends_at for row in run.rows(kept)), "the end in the history")
         run.wait_for(lambda: all(row.ended_at for row in run.rows(incidents)), "the end of the incident")
+        run.wait_for(lambda: public() == [("api", "resolved")], "its end on the status page")
 
         # Once each, however often Alertmanager was at it.
         pages = run.told("pagerduty", "BackendDown")
