@@ -23,6 +23,7 @@ today = now.date()
 me = viewer(settings())
 SOURCES = {
     "ledger": _("Ledger"),
+    "incidents": _("Incidents"),
     "alertmanager": _("Alertmanager"),
     "deployment": _("Deployment hook"),
     "person": _("Person"),
@@ -216,7 +217,9 @@ st.caption(f"{count} {_('Pick a row to change, end or remove it.')}")
 rows = picked["selection"]["rows"]
 if rows and rows[0] < len(shown):
     event: Any = shown.iloc[rows[0]]
-    if pd.isna(event["id"]):
+    if event["source"] == "incidents":
+        st.caption(_("This is an incident: it is written about on the page Incidents."))
+    elif pd.isna(event["id"]):
         st.caption(_("The ledger tells this event; it cannot be changed here."))
     elif me is None or not state.may_change(me, None if pd.isna(event["created_by"]) else event["created_by"]):
         st.caption(_("Its author or an engineer may change this event."))
