@@ -244,6 +244,8 @@ class Measure:
                 "titleAngle": 0,
                 "titleY": -8,
                 "labelFlush": False,
+                # Between one thing and the next there is none: 0, 0, 1, 1 would be the ticks.
+                **({"tickMinStep": 1} if self.unit == "count" and self.size == 1 else {}),
                 **how,
                 **options,
             }

@@ -3,6 +3,7 @@ answers, every failure a sentence and every wait bounded; no input changes a que
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import json
 import re
@@ -22,14 +23,18 @@ import boto3
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from streamlit.testing.v1 import AppTest
 
+import components
 import queries
+from app.auth import Viewer
 from demo import insights
 from queries import Outside, SourceError, Sources, logs, sources
 from queries.cloudwatch_client import CloudWatchClient, counts_text, query_text
 from queries.elasticsearch_client import ElasticsearchClient, counts_body, search_body
 from queries.logs_client import LINES, LINES_BYTES, Found, Question, line, lines_frame
 from queries.outside import Bounds, make_client
+from tests.dashboard import chromium, chromium_path, serve, viewer
 
 ZONE = ZoneInfo("America/Mexico_City")
 ANSWERS = Path(__file__).resolve().parent / "answers" / "elasticsearch"
@@ -342,7 +347,7 @@ def shape(text: str) -> list[str]:
     return ["·" if token.kind in {"string", "regex"} else token.text for token in insights._tokens(text)]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(words, ids, ids)
 @example("x", "a", "b")
 def test_no_input_changes_the_structure_of_an_insights_query(text: str, request: str, credit: str):
@@ -355,7 +360,7 @@ def test_no_input_changes_the_structure_of_an_insights_query(text: str, request:
         assert bare == re.sub(r'/\(\?i\)x/|"[A-Za-z]+"', "·", usual)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(words, st.text(max_size=20), st.text(max_size=20))
 def test_a_text_is_found_as_it_is_and_only_there(text: str, before: str, after: str):
     insight = query_text(asked(text=text))
@@ -384,7 +389,7 @@ def skeleton(body: Any) -> Any:
     return [skeleton(one) for one in body] if isinstance(body, list) else type(body).__name__
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(words, ids)
 def test_no_input_changes_the_structure_of_an_elasticsearch_query(text: str, request: str):
     for made in (search_body, lambda question: counts_body(question, 300)):
@@ -935,3 +940,182 @@ def test_which_store_is_asked_is_said_by_the_settings():
     assert isinstance(make_client("logs", alone, bounds), ElasticsearchClient)
     with pytest.raises(SourceError, match="MIRADOR_CLOUDWATCH_LOG_GROUPS or MIRADOR_ELASTICSEARCH_URL"):
         make_client("logs", Outside(), bounds)
+
+
+# --- the page as it is drawn ------------------------------------------------------------------------------------------
+
+PAGES = Path(__file__).resolve().parent.parent / "pages"
+SCRIPT = f"""
+import streamlit as st
+names = ["logs", "integrations", "traces", "thread", "credit", "conductor"]
+from pathlib import Path
+pages = [Path("{PAGES}") / f"{{name}}.py" for name in names]
+st.navigation([st.Page(page, url_path=page.stem) for page in pages if page.is_file()], position="hidden").run()
+"""
+
+
+def page(**asked: Any) -> AppTest:
+    components.set_default_language("en")
+    app = AppTest.from_string(SCRIPT, default_timeout=40)
+    for name, value in asked.items():
+        app.query_params[name] = value
+    return app.run()
+
+
+def ended(app: AppTest) -> AppTest:
+    """The page once its search has ended."""
+    until = time.monotonic() + 20
+    while not app.session_state["logs:search"].ended:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    return app.run()
+
+
+def told_on(app: AppTest) -> str:
+    found = [*app.title, *app.markdown, *app.caption, *app.warning, *app.error, *app.info, *app.code]
+    return "\n".join(str(one.value) for one in found)
+
+
+@pytest.fixture
+def recent(group: Group) -> datetime:
+    now = datetime.now(UTC).replace(microsecond=0)
+    group.put(
+        (now - 60 * SECOND, entry("ERROR", "Payment failed for ana@example.com", request_id="req-1", trace_id=TRACE)),
+        (now - 50 * SECOND, entry("INFO", "Credit approved", request_id="req-2", credit_id="C0000001")),
+        (now - 40 * SECOND, entry("WARNING", "Geotab slow", request_id="req-1", integration="geotab")),
+    )
+    connect(group)
+    return now
+
+
+def test_the_page_without_a_store_says_how_to_name_one():
+    queries.connect(Sources())
+    app = page()
+    assert not app.exception
+    assert "No logs are configured: set MIRADOR_CLOUDWATCH_LOG_GROUPS or MIRADOR_ELASTICSEARCH_URL." in told_on(app)
+
+
+def test_the_page_shows_what_was_found_without_personal_data(recent: datetime):
+    app = ended(page())
+    assert not app.exception
+    assert "3 lines match · 3 lines read" in told_on(app)
+    (table,) = app.dataframe
+    assert list(table.value["message"]) == ["Geotab slow", "Credit approved", "Payment failed for [removed]"]
+    assert "ana@example.com" not in told_on(app)
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ({"level": "ERROR"}, 1),
+        ({"request": "req-1"}, 2),
+        ({"trace": TRACE}, 1),
+        ({"credit": "C0000001"}, 1),
+        ({"integration": "geotab"}, 1),
+        ({"text": "APPROVED"}, 1),
+        ({"range": "1h", "request": "req-1", "level": "WARNING"}, 1),
+    ],
+)
+def test_a_link_opens_what_it_names(recent: datetime, asked: dict[str, str], found: int):
+    app = ended(page(**asked))
+    assert not app.exception
+    assert len(app.dataframe[0].value) == found
+
+
+def test_a_link_with_an_exact_window_shows_that_window_and_a_way_out(recent: datetime):
+    around = {"from": (recent - 55 * SECOND).isoformat(), "to": (recent - 45 * SECOND).isoformat()}
+    app = ended(page(**around))
+    assert list(app.dataframe[0].value["message"]) == ["Credit approved"]
+    app.button(key="window:leave").click().run()
+    assert len(ended(app).dataframe[0].value) == 3
+    for bad in ({"from": "2026-01-01Tx", "to": "y"}, {"from": around["to"], "to": around["from"]}):
+        app = page(**bad)
+        assert not app.exception
+        assert "window of time that cannot be shown" in app.toast[0].value
+        assert "from" not in app.query_params
+
+
+def test_what_cannot_be_searched_for_is_a_sentence_and_stays_in_its_field(recent: datetime):
+    app = page(request='x" or 1')
+    assert "An id holds only letters" in told_on(app)
+    assert app.text_input(key="request").value == 'x" or 1'
+    app.text_input(key="request").set_value("req-2").run()
+    assert len(ended(app).dataframe[0].value) == 1
+
+
+def test_nothing_found_says_so(recent: datetime):
+    app = ended(page(request="nobody"))
+    assert "No line matches" in told_on(app)
+    assert not app.dataframe
+
+
+def test_a_store_that_is_down_is_a_sentence_and_a_way_to_ask_again(store: Store):
+    queries.connect(Sources(outside=Outside(cloudwatch_log_groups=("/g",), cloudwatch_url=store.url)))
+    store.say = lambda what, body: Said(b"", 503)
+    app = ended(page())
+    assert not app.exception
+    assert "CloudWatch Logs failed (HTTP 503)." in told_on(app)
+    running(store, result("Complete", "a"))
+    # A question that has just failed is not asked again within two seconds.
+    time.sleep(2.1)
+    app.button(key="logs:again-button").click().run()
+    assert len(ended(app).dataframe[0].value) == 1
+
+
+def test_a_search_that_runs_shows_what_it_has_and_can_be_stopped(store: Store):
+    queries.connect(Sources(outside=Outside(cloudwatch_log_groups=("/g",), cloudwatch_url=store.url)))
+    done = running(store, result("Running", "a", matched=1, scanned=50))
+    app = page()
+    assert "Searching…" in told_on(app)
+    assert "1 line matches · 50 lines read" in told_on(app)
+    assert list(app.dataframe[0].value["message"]) == ["a"]
+    app.button(key="logs:stop").click().run()
+    assert "You stopped the search" in told_on(app)
+    assert list(app.dataframe[0].value["message"]) == ["a"]
+    assert "StopQuery" in done
+
+
+def test_viewers_without_the_role_are_shown_no_log(recent: datetime, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("app.auth.LOCAL", Viewer("somebody", frozenset({"analyst"})))
+    app = page(request="req-1")
+    assert "engineers only" in told_on(app)
+    assert not app.dataframe
+    assert "logs:search" not in app.session_state
+
+
+def test_each_text_of_the_page_and_of_its_sources_has_its_spanish():
+    components.set_default_language("es")
+    for sentence in (
+        "No logs are configured: set MIRADOR_CLOUDWATCH_LOG_GROUPS or MIRADOR_ELASTICSEARCH_URL.",
+        *(f"{name} has not answered in time." for name in ("CloudWatch Logs", "Elasticsearch", "OpenSearch")),
+        *(f"{name} failed (HTTP 503)." for name in ("CloudWatch Logs", "Elasticsearch", "OpenSearch")),
+        logs.DESCRIPTION,
+        logs.COUNTS_DESCRIPTION,
+    ):
+        assert components._(sentence) != sentence
+    for module in ("pages/logs.py", "components/window.py"):
+        for call in ast.walk(ast.parse((PAGES.parent / module).read_text())):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "_":
+                for text in call.args:
+                    if isinstance(text, ast.Constant):
+                        assert components._(text.value) != text.value, text.value
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(chromium_path() is None, reason="no Chromium on this machine")
+def test_a_line_opens_to_all_of_it_and_leads_to_the_other_lines_of_its_request(
+    group: Group, recent: datetime, tmp_path: Path
+):
+    env = {"MIRADOR_CLOUDWATCH_LOG_GROUPS": group.name, "MIRADOR_CLOUDWATCH_URL": group.url}
+    with serve(tmp_path, env) as dashboard, chromium() as browser, viewer(browser) as window:
+        window.open(f"{dashboard.url}/logs?lang=es&level=ERROR", timeout=60)
+        window.wait_for_text("Coincide 1 línea")
+        # The table is a canvas: its first row is chosen at the left edge.
+        window.page.get_by_test_id("stDataFrame").first.click(position={"x": 15, "y": 55})
+        window.wait_for_text("Payment failed for [removed]")
+        window.wait_for_text("Todas las líneas de esta petición")
+        window.page.get_by_text("Todas las líneas de esta petición").click()
+        window.wait_for_text("Coinciden 2 líneas")
+        assert "request=req-1" in window.page.url
+        assert "level=" not in window.page.url
+        window.assert_clean()
