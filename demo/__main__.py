@@ -44,6 +44,8 @@ SEED = 7
 # The tables and series depend on these files: a folder made by other ones is made anew.
 HISTORY_SOURCES = ("schema.sql", "indexes.sql", "company.py", "history.py")
 SERIES_SOURCES = (*HISTORY_SOURCES, "backfill.py")
+# The outside services that the status page knows.
+SERVICES = ("geotab", "conekta", "metamap", "neon")
 # What takes the messages that a company gets by Slack and PagerDuty.
 INBOX = "Inbox (Slack, PagerDuty)"
 
@@ -263,8 +265,9 @@ class Demo:
                 token_file=self.hook_token_file(),
                 alertmanager=f"{HOST}:{alertmanager}" if alertmanager else None,
                 blackbox=f"{HOST}:{blackbox.port}" if blackbox else None,
-                # The four outside services are simulated inside the backend: nothing there can be probed.
+                # The four outside services are simulated inside the backend, which answers for them.
                 probes={
+                    **{name: f"http://{HOST}:{self.ports['backend']}/simulation/services/{name}" for name in SERVICES},
                     "api": f"http://{HOST}:{self.ports['backend']}/health",
                     "database": f"{HOST}:{ledger.port}",
                     **({"cache": f"{HOST}:{redis.port}"} if redis else {}),
@@ -525,6 +528,8 @@ class Demo:
             if alertmanager is not None:
                 env["MIRADOR_ALERTMANAGER_URL"] = alertmanager.url
             env["MIRADOR_STATE_URL"] = self.state(ledger)
+            env["MIRADOR_PUBLIC_URL"] = url
+            env["MIRADOR_STATUS_FILE"] = str(self.folder / "status.json")
             env["MIRADOR_HOOK_TOKEN"] = self.hook_token_file().read_text()
             env |= self.engineers_sources(outlets)
             health = f"http://{HOST}:{self.ports['dashboard']}/healthz"
@@ -612,6 +617,8 @@ SOURCE_VARIABLES = frozenset(
         "MIRADOR_PROMETHEUS_URL",
         "MIRADOR_ALERTMANAGER_URL",
         "MIRADOR_STATE_URL",
+        "MIRADOR_PUBLIC_URL",
+        "MIRADOR_STATUS_FILE",
         "MIRADOR_HOOK_TOKEN",
         *(
             f"MIRADOR_{name}"

@@ -49,6 +49,8 @@ class Series:
     name: str
     labels: Mapping[str, str]
     values: Array
+    # Every minute is kept: what is averaged over time must not be thinned where it stands still.
+    dense: bool = False
 
 
 def backfill(ledger_url: str, tsdb_dir: Path, promtool: Path, *, days: int = 30, until: datetime | None = None) -> None:
@@ -113,6 +115,7 @@ def _write(out: IO[bytes], series: Series, times: Array, labels: Mapping[str, st
     changed = np.flatnonzero(np.diff(values) != 0)
     keep[changed] = keep[changed + 1] = True
     keep[-1] = True
+    keep |= series.dense
     buffer = io.BytesIO()
     columns = {"v": pa.array(values[keep]), "t": pa.array(times[keep])}
     pacsv.write_csv(pa.table(columns), buffer, pacsv.WriteOptions(include_header=False, delimiter=" "))
@@ -150,6 +153,7 @@ class _Window:
         yield from self._http()
         yield from self._database()
         yield from self._redis()
+        yield from self._probes()
 
     # -- from the ledger --
 
@@ -344,6 +348,23 @@ class _Window:
             yield from self._shares(
                 "http_request_duration_seconds", labels, metrics.HTTP_BUCKETS, requests, route.median, route.spread
             )
+
+    def _probes(self) -> Iterator[tuple[str, Series]]:
+        """What the blackbox exporter has seen of the components: services fail while their incidents last."""
+        first = datetime.fromtimestamp(self.start, UTC).astimezone(company.TIMEZONE).date() - timedelta(days=1)
+        incidents = [
+            incident
+            for day in range((self.end - self.start) // 86400 + 3)
+            for incident in company.incidents_of(first + timedelta(days=day))
+        ]
+        for component in ("api", "database", "cache", *company.INTEGRATIONS):
+            values = np.ones(len(self.times), dtype=np.int64)
+            for incident in incidents:
+                if incident.integration == component:
+                    hit = (self.times >= incident.start.timestamp()) & (self.times < incident.end.timestamp())
+                    values[hit] = self.rng.random(int(hit.sum())) >= incident.failing
+            labels = {"job": "status-probes", "instance": component, "component": component}
+            yield "gauge", Series("probe_success", labels, values, dense=True)
 
     def _database(self) -> Iterator[tuple[str, Series]]:
         for table, operation, share, median in company.DB_TABLES:

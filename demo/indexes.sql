@@ -12,7 +12,7 @@ create index if not exists credits_application on bi.credits (application_id);
 create index if not exists credits_conductor on bi.credits (conductor_id);
 create index if not exists installments_credit on bi.installments (credit_id, sequence);
 create index if not exists installments_due_date on bi.installments (due_date, paid_at);
-create index if not exists installments_unpaid on bi.installments (due_date)
+create index if not exists installments_unpaid on bi.installments (due_date, installment_id)
     include (credit_id, amount_due, amount_paid) where paid_at is null;
 create index if not exists installments_first on bi.installments (due_date, paid_at) where sequence = 1;
 create index if not exists installments_updated_at on bi.installments (updated_at);

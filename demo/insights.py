@@ -408,6 +408,8 @@ def run(query: str, events: Sequence[Event]) -> Found:
             raise MalformedQuery(f"unexpected symbol found {parser.peek()}")
         if parser.at < len(parser.tokens):
             parser.expect("|")
+            if parser.at == len(parser.tokens):
+                raise MalformedQuery("unexpected end of the query")
     held, matched = events, len(events)
     counted = False
     for step in steps:

@@ -50,7 +50,7 @@ def prometheus_config(
             job["authorization"]["credentials_file"] = str(token_file)
         if name == "status-probes" and blackbox:
             job["static_configs"] = [
-                {**asked, "targets": [probes[asked["labels"]["component"]]]}
+                _probed(asked, probes[asked["labels"]["component"]])
                 for asked in job["static_configs"]
                 if probes and asked["labels"]["component"] in probes
             ]
@@ -68,6 +68,12 @@ def prometheus_config(
             job.pop("scrape_interval", None)
             job["scrape_timeout"] = interval
     return yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+
+
+def _probed(asked: dict[str, Any], address: str) -> dict[str, Any]:
+    """A component's probe at another address; what stands for an outside service here answers without TLS."""
+    labels = asked["labels"] | ({"module": "http_2xx"} if address.startswith("http://") else {})
+    return {"targets": [address], "labels": labels}
 
 
 def alertmanager_config(*, mirador: str, inbox: str, secrets: Path, hook_token: str) -> str:

@@ -318,6 +318,16 @@ def create_app(
             await asyncio.to_thread(cache.keep, key, str(number), TRIPS_SECONDS)
         return {"conductor_id": conductor_id, "trips": number}
 
+    @app.get("/simulation/services/{service}")
+    async def probed(service: str) -> dict[str, str]:
+        """An outside service as a probe would find it; they live in this process."""
+        if service not in company.INTEGRATIONS:
+            raise HTTPException(404, "There is no such service.")
+        incident = integrations.incident_at(service, datetime.now(UTC))
+        if incident is not None and dice.random() < incident.failing:
+            raise HTTPException(503, "The service fails.")
+        return {"status": "ok"}
+
     @app.post("/simulation/incidents", status_code=201)
     async def begin_incident(new: NewIncident) -> dict[str, Any]:
         """Let an outside service fail for a while, beginning now."""

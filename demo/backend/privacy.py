@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
+from unicodedata import normalize
 from urllib.parse import unquote
 
 FILTERED = "[filtered]"
@@ -103,8 +105,11 @@ def data(value: Any, key: str = "", depth: int = 0) -> Any:
     return text(str(value))
 
 
+@lru_cache(4096)
 def _is_denied(name: str) -> bool:
-    return name not in _HARMLESS_NAMES and _DENIED.search(re.sub(r"[\W_]", "", name.lower())) is not None
+    # "contraseña" is "contrasena" here.
+    plain = normalize("NFKD", name.lower()).encode("ascii", "ignore").decode()
+    return name not in _HARMLESS_NAMES and _DENIED.search(re.sub(r"[\W_]", "", plain)) is not None
 
 
 def event(found: Mapping[str, Any], hint: Mapping[str, Any] | None = None) -> dict[str, Any]:
