@@ -51,6 +51,8 @@ from queries.incidents import UPTIME_DAYS, Component, Objective, components
 FRESH_SECONDS = 5.0
 # How long a request waits for numbers that are older than this; then it gets the last good ones.
 OLD_SECONDS, PATIENCE_SECONDS = 15.0, 2.5
+# Where there are none, not even in the file: the very first.
+FIRST_PATIENCE_SECONDS = 8.0
 # A part that could not be read anew for this long says how old it is.
 STALE_SECONDS = 120.0
 PAST_DAYS = 90
@@ -321,7 +323,8 @@ def view(parts: Parts, language: str, zone: ZoneInfo, now: datetime) -> dict[str
                 "bars": own,
                 "worst": [bar for bar in own if bar["value"] is not None and bar["value"] < TARGET][::-1],
                 "uptime": shares,
-                "uptime_words": {n: share(value) for n, value in shares.items() if value is not None},
+                # Of the days that were measured, and no more: a month of probes is no share of 90 days.
+                "spans": _spans(shares, own, share),
             }
         )
     told = [_incident(one, language, words, when) for one in hold["list"]]
@@ -354,6 +357,15 @@ def _uptime(own: Mapping[str, list[float]], days: list[date]) -> float | None:
     counted = [own[day.isoformat()] for day in days if day.isoformat() in own]
     total = sum(all_ for _, all_ in counted)
     return sum(up for up, _ in counted) / total if total else None
+
+
+def _spans(
+    shares: Mapping[int, float | None], bars: list[dict[str, Any]], say: Callable[[float], str]
+) -> list[tuple[int, str]]:
+    """The last 30 days and all of them as (days, share), each by the days that were measured in it."""
+    measured = {n: sum(bar["value"] is not None for bar in bars[-n:]) for n in shares}
+    told = {measured[n]: say(value) for n, value in shares.items() if value is not None}
+    return sorted(told.items())
 
 
 def _incident(
@@ -513,8 +525,9 @@ class StatusBoard:
             if self._task is None or self._task.done() or self._task.get_loop() is not loop:
                 self._task = loop.create_task(self._refresh(loop))
             if age > OLD_SECONDS:
+                patience = PATIENCE_SECONDS if self._parts else FIRST_PATIENCE_SECONDS
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(asyncio.shield(self._task), PATIENCE_SECONDS)
+                    await asyncio.wait_for(asyncio.shield(self._task), patience)
         return self._parts
 
     async def _refresh(self, loop: asyncio.AbstractEventLoop) -> None:

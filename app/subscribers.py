@@ -711,6 +711,8 @@ def start(settings: Settings, ended: threading.Event) -> threading.Thread | None
 def _send_soon(settings: Settings, ended: threading.Event) -> None:
     outbox = Outbox(settings)
     told = False
+    # The tables may be in the making.
+    ended.wait(IDLE_SECONDS)
     while not ended.is_set():
         busy = 0
         try:
