@@ -18,18 +18,14 @@ from app.settings import settings
 from app.state import NotAllowed
 from components import (
     Figure,
-    Number,
     _,
     age,
     bars_over_time,
-    duration,
     filter_bar,
-    kpi_row,
     language,
     line,
     ngettext,
     number,
-    number_card,
     panel,
     sentence_of,
     short_money,
@@ -51,7 +47,7 @@ SEVERITIES = {
     "critical": (_("critical"), "red", ":material/e911_emergency:"),
     "warning": (_("warning"), "orange", ":material/warning:"),
 }
-LENGTHS = {"1h": 1, "4h": 4, "24h": 24, "72h": 72, "168h": 168}
+LENGTHS = {"1 h": 1, "4 h": 4, "24 h": 24, "3 d": 72, "7 d": 168}
 OTHER = "other"
 OUTCOMES = {
     "done": _("done"),
@@ -183,8 +179,8 @@ def end_of() -> datetime | None:
     length = st.segmented_control(
         _("For how long"),
         [*LENGTHS, OTHER],
-        format_func=lambda key: _("until …") if key == OTHER else duration(LENGTHS[key] * 3600),
-        default="4h",
+        format_func=lambda key: _("until …") if key == OTHER else key,
+        default="4 h",
         key="silence:length",
         required=True,
     )
@@ -266,6 +262,12 @@ def open_dialog(**what: Any) -> None:
         st.session_state.pop(key, None)
 
 
+def open_now() -> None:
+    """Leave the panel for a run of the page, which opens the dialog; unless that run is under way already."""
+    if "alerts:dialog" in st.session_state:
+        st.rerun()
+
+
 # --- now --------------------------------------------------------------------------------------------------------------
 
 
@@ -296,7 +298,7 @@ def links(row: Any, labels: dict[str, str]) -> None:
                 kwargs={"labels": labels},
             )
         ):
-            st.rerun()
+            open_now()
 
 
 def incident_link(labels: Mapping[str, str]) -> None:
@@ -345,23 +347,25 @@ def short_table(frame: pd.DataFrame, title: str, **columns: Any) -> Figure:
     return table(shown, {**first, **columns, "severity": ("text", _("Severity"))}, title=title)
 
 
+def counts_line(firing: pd.DataFrame) -> None:
+    """How many there are of each state, in a line."""
+    critical = int((firing["severity"] == "critical").sum())
+    said_ = ngettext("{n} fires", "{n} fire", len(firing)).format(n=number(len(firing)))
+    first = f":green[:material/check_circle:] {_('Nothing fires.')}"
+    if len(firing):
+        first = f"**{said_}**"
+        if critical:
+            first += f" · :red[**{ngettext('{n} critical', '{n} critical', critical).format(n=number(critical))}**]"
+    silent, hidden = len(in_state("silenced")), len(in_state("inhibited"))
+    if silent:
+        first += f" · {ngettext('{n} silenced', '{n} silenced', silent).format(n=number(silent))}"
+    if hidden:
+        first += f" · {ngettext('{n} inhibited', '{n} inhibited', hidden).format(n=number(hidden))}"
+    st.markdown(first)
+
+
 def show_now() -> None:
     """Everything that is active, the firing ones as cards."""
-    with kpi_row():
-
-        def counted(make: Callable[[], pd.DataFrame]) -> Callable[[], Number]:
-            def count() -> Number:
-                frame = make()
-                critical = int((frame["severity"] == "critical").sum())
-                note = ngettext("{n} critical", "{n} critical", critical).format(n=critical)
-                return Number(len(frame), "count", frame, note=note)
-
-            return count
-
-        number_card(_("Firing"), counted(lambda: in_state("firing")), key="alerts-firing")
-        number_card(_("Still pending"), counted(lambda: chosen(told.pending())), key="alerts-pending")
-        number_card(_("Silenced"), counted(lambda: in_state("silenced")), key="alerts-silenced")
-        number_card(_("Inhibited"), counted(lambda: in_state("inhibited")), key="alerts-inhibited")
 
     @panel(
         _("Firing"),
@@ -374,15 +378,28 @@ def show_now() -> None:
     )
     def firing() -> Figure:
         frame = in_state("firing")
-        if frame.empty:
-            st.markdown(f":green[:material/check_circle:] {_('Nothing fires.')}")
-            return Figure(None, frame, drawn=True)
+        counts_line(frame)
         with st.grid(2, min_column_width=320):
             costs = [(row, card(row)) for row in frame.itertuples()]
         for row, place in costs:
             place.markdown(cost_words(row))
         return Figure(None, frame, drawn=True)
 
+    if queries.is_configured("alertmanager"):
+        set_aside()
+
+    @panel(
+        _("Still pending"),
+        height=180,
+        help=_("Their condition holds, but not yet for long enough. Only Prometheus knows them."),
+        key="pending",
+    )
+    def pending() -> Figure:
+        return short_table(chosen(told.pending()), _("Still pending"), since=("datetime", _("Since")))
+
+
+def set_aside() -> None:
+    """What holds and is told to nobody."""
     with st.grid(2, min_column_width=360):
 
         @panel(_("Silenced"), height=180, help=_("They hold, and somebody has silenced them."), key="silenced")
@@ -408,15 +425,6 @@ def show_now() -> None:
                 by=("text", _("Says it already")),
                 starts_at=("datetime", _("Since")),
             )
-
-    @panel(
-        _("Still pending"),
-        height=180,
-        help=_("Their condition holds, but not yet for long enough. Only Prometheus knows them."),
-        key="pending",
-    )
-    def pending() -> Figure:
-        return short_table(chosen(told.pending()), _("Still pending"), since=("datetime", _("Since")))
 
 
 # --- history ----------------------------------------------------------------------------------------------------------
@@ -557,7 +565,7 @@ def silence_card(row: Any) -> None:
             on_click=open_dialog,
             kwargs={"silence_id": row.silence_id, "matchers": matchers, "reason": row.reason},
         ):
-            st.rerun()
+            open_now()
 
 
 # --- on call ----------------------------------------------------------------------------------------------------------
