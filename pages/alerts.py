@@ -75,6 +75,7 @@ now = datetime.now(zone)
 today = now.date()
 me = viewer(settings())
 engineer = silences.may_silence(me)
+roles = me.roles if me is not None else frozenset()
 only = (st.query_params.get("alert") or "").strip()[:100]
 
 
@@ -492,6 +493,7 @@ def show_history() -> None:
                     "starts_at": ("datetime", _("Began")),
                     "minutes": minutes(_("Lasted")),
                     "title": ("text", _("Alert")),
+                    "link": st.column_config.LinkColumn(_("Panel"), display_text=_("open"), width=70),
                     "ends_at": ("datetime", _("Ended")),
                 },
                 title=_("Alerts that fired"),
@@ -575,7 +577,7 @@ def show_on_call() -> None:
     """Who is called now and next, and how an alert climbs."""
     left, right = st.columns([3, 2])
     with left:
-        if not engineer:
+        if not told.reads_names(roles):
             st.caption(f":material/lock: {_('The names of who is on call are shown to engineers.')}")
         else:
             on_call_panels()
@@ -598,7 +600,7 @@ def on_call_panels() -> None:
         key="on-call",
     )
     def on_call() -> Figure:
-        frame = told.on_calls()
+        frame = told.on_calls(roles)
         for row in frame.itertuples():
             until = _("always") if pd.isna(row.ends_at) else _("until {when}").format(when=when(row.ends_at))
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -618,8 +620,8 @@ def on_call_panels() -> None:
         if not settings().pagerduty_schedule:
             words = _("No schedule is configured: set {variable}.").format(variable="MIRADOR_PAGERDUTY_SCHEDULE")
             st.caption(f":material/settings: {words}")
-            return Figure(None, told.shifts(), drawn=True)
-        frame = told.shifts()
+            return Figure(None, told.shifts(roles), drawn=True)
+        frame = told.shifts(roles)
         following = told.next_shift(frame, now)
         if following is not None:
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -640,9 +642,9 @@ def on_call_panels() -> None:
         if not settings().pagerduty_escalation_policy:
             words = _("No escalation policy is configured: set {variable}.")
             st.caption(f":material/settings: {words.format(variable='MIRADOR_PAGERDUTY_ESCALATION_POLICY')}")
-            return Figure(None, told.levels(), drawn=True)
+            return Figure(None, told.levels(roles), drawn=True)
         return table(
-            told.levels(),
+            told.levels(roles),
             {
                 "level": ("count", _("Level")),
                 "after_minutes": ("count", _("After, min")),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Any
@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pandas as pd
 
 from queries.calendar import business_day, normal_days
+from queries.errors import SourceError
 from queries.library import Column
 from queries.sources import is_configured, ledger, metrics, outside, state, timezone
 
@@ -373,34 +374,49 @@ def _held_up(integration: str, since: datetime, now: datetime, deadline: float |
 # --- who is called ----------------------------------------------------------------------------------------------------
 
 
-def _oncall(name: str, ask: Callable[[Any], pd.DataFrame], title: str, description: str) -> pd.DataFrame:
+def reads_names(roles: Collection[str]) -> bool:
+    """Whether a viewer with these roles may read who is on call."""
+    return "engineer" in roles
+
+
+def _oncall(
+    roles: Collection[str], name: str, ask: Callable[[Any], pd.DataFrame], title: str, description: str
+) -> pd.DataFrame:
+    if not reads_names(roles):
+        raise SourceError("The names of who is on call are shown to engineers.", kind="bad_parameter", source="oncall")
     return outside("oncall", name, {}, ask, title=title, description=description, ttl=60.0)
 
 
-def on_calls() -> pd.DataFrame:
-    """Who is on call now; columns as of `PagerDutyClient.on_calls`. It holds names: ask for engineers alone.
+def on_calls(roles: Collection[str]) -> pd.DataFrame:
+    """Who is on call now; columns as of `PagerDutyClient.on_calls`. It holds names: `roles` are the viewer's.
 
-    Raises SourceError.
+    Raises SourceError, also for who is no engineer.
     """
     return _oncall(
-        "on_calls", lambda client: client.on_calls(), "On call now", "A row is one person and level of the policy."
+        roles,
+        "on_calls",
+        lambda client: client.on_calls(),
+        "On call now",
+        "A row is one person and level of the policy.",
     )
 
 
-def shifts() -> pd.DataFrame:
-    """The shifts of four weeks; columns as of `PagerDutyClient.shifts`. It holds names: ask for engineers alone.
+def shifts(roles: Collection[str]) -> pd.DataFrame:
+    """The shifts of four weeks; columns as of `PagerDutyClient.shifts`. It holds names: `roles` are the viewer's.
 
-    Raises SourceError.
+    Raises SourceError, also for who is no engineer.
     """
-    return _oncall("shifts", lambda client: client.shifts(), "Shifts", "A row is one shift of the schedule.")
+    return _oncall(roles, "shifts", lambda client: client.shifts(), "Shifts", "A row is one shift of the schedule.")
 
 
-def levels() -> pd.DataFrame:
-    """The escalation policy; columns as of `PagerDutyClient.levels`. It may hold names: ask for engineers alone.
+def levels(roles: Collection[str]) -> pd.DataFrame:
+    """The escalation policy; columns as of `PagerDutyClient.levels`. It may hold names: `roles` are the viewer's.
 
-    Raises SourceError.
+    Raises SourceError, also for who is no engineer.
     """
-    return _oncall("levels", lambda client: client.levels(), "Escalation policy", "A row is one target of a level.")
+    return _oncall(
+        roles, "levels", lambda client: client.levels(), "Escalation policy", "A row is one target of a level."
+    )
 
 
 def next_shift(shifts: pd.DataFrame, now: datetime) -> pd.Series[Any] | None:

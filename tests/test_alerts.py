@@ -531,6 +531,50 @@ def test_every_alert_of_the_rules_has_a_cost_or_says_that_it_has_none():
     }
 
 
+# --- the incident -----------------------------------------------------------------------------------------------------
+
+
+def test_a_critical_alert_leads_to_the_open_incident_of_its_component(house: Settings, state_url: str):
+    run_sql(state_url, "truncate mirador.incidents cascade")
+    rows = [
+        {"key": key, "component": component, "alertname": name, "status": status, "ended": ended}
+        for key, component, name, status, ended in (
+            ("component:api", "api", "BackendDown", "investigating", None),
+            ("component:neon", "neon", "IntegrationAPIDown", "resolved", datetime.now(UTC)),
+            ("alert:Odd", None, "Odd", "investigating", None),
+        )
+    ]
+    run_sql(
+        state_url,
+        "insert into mirador.incidents (key, component, alertname, title_en, title_es, status, started_at, ended_at)"
+        " values (:key, :component, :alertname, 'x', 'x', :status, now() - interval '1 hour', :ended)",
+        rows,
+    )
+    queries.forget("state")
+    number = {row.key: row.id for row in run_sql(state_url, "select id, key from mirador.incidents")}
+    found = {
+        (name, component): told.incident_of({"alertname": name, "severity": severity, **component_label(component)})
+        for name, component, severity in (
+            ("HighErrorRate", "api", "critical"),
+            ("HighLatency", "api", "warning"),
+            ("IntegrationAPIDown", "neon", "critical"),
+            ("Odd", "", "critical"),
+            ("Other", "", "critical"),
+        )
+    }
+    assert found == {
+        ("HighErrorRate", "api"): number["component:api"],
+        ("HighLatency", "api"): None,
+        ("IntegrationAPIDown", "neon"): None,
+        ("Odd", ""): number["alert:Odd"],
+        ("Other", ""): None,
+    }
+
+
+def component_label(component: str) -> dict[str, str]:
+    return {"component": component} if component else {}
+
+
 # --- silences ---------------------------------------------------------------------------------------------------------
 
 

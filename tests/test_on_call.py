@@ -32,6 +32,7 @@ from tests.test_http_client import Server, said
 ANSWERS = Path(__file__).parent / "answers"
 ZONE = ZoneInfo("America/Mexico_City")
 TOKEN, KEY = "pd-token-that-nobody-reads", "ur1-a-key-that-nobody-reads"
+ENGINEER = frozenset({"engineer"})
 NOW = datetime(2026, 11, 25, 12, tzinfo=ZONE)
 DAYS = (date(2026, 11, 23), date(2026, 11, 24), date(2026, 11, 25))
 PAGES = Path(__file__).resolve().parent.parent / "pages"
@@ -287,16 +288,16 @@ def test_the_last_good_answer_is_shown_while_pagerduty_fails_and_the_new_one_whe
     )
     queries.connect(queries.Sources(outside=outside))
     try:
-        assert len(told.on_calls()) == 3
+        assert len(told.on_calls(ENGINEER)) == 3
         serve, documented._one = documented._one, lambda connection: connection.close()  # type: ignore[method-assign]
         queries.forget("oncall")
         with pytest.raises(SourceError):
-            told.on_calls()
+            told.on_calls(ENGINEER)
         documented._one = serve  # type: ignore[method-assign]
         until = time.monotonic() + 10
         while True:
             try:
-                assert len(told.on_calls()) == 3
+                assert len(told.on_calls(ENGINEER)) == 3
                 break
             except SourceError:
                 assert time.monotonic() < until
@@ -356,6 +357,10 @@ def test_who_is_no_engineer_reads_no_name_and_pagerduty_is_not_asked(
     assert "shown to engineers" in read
     assert "Primary on-call engineer" in read
     assert "Abel" not in read
+    # Nor when a page forgets to look.
+    for names in (told.on_calls, told.shifts, told.levels):
+        with pytest.raises(SourceError, match="shown to engineers"):
+            names(frozenset({"analyst", "executive"}))
     assert not configured.asked
 
 
