@@ -396,7 +396,7 @@ class Demo:
         """Wait for the parts around the backend and say how each came up."""
         assert self.around is not None
         with self.console.status("Redis, exporters, log store and trace store ..."):
-            news = self.around.wait(120)
+            news = self.around.wait(60)
         self.tell(news)
         if self.around.is_coming():
             words = "is being installed, once; errors stand on their page when it is up"

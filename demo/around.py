@@ -52,6 +52,7 @@ class Around:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _installing: subprocess.Popen[bytes] | None = None
     _tracker: threading.Thread | None = None
+    _begun: float = 0.0
 
     @property
     def packages(self) -> Path:
@@ -65,17 +66,21 @@ class Around:
             for work in (self._programs, self._stores, self._error_tracker)
         ]
         self._tracker = self._threads[-1]
+        self._begun = time.monotonic()
         for thread in self._threads:
             thread.start()
 
     def wait(self, bound: float) -> list[Report]:
-        """The reports since the last asking, once all but the tracker's installation have come or the bound passed."""
-        until = time.monotonic() + bound
+        """The reports since the last asking, once all but the tracker's installation have come.
+
+        At most `bound` seconds after they were begun: what downloads for longer comes later, or never.
+        """
+        until = self._begun + bound
         for thread in self._threads:
             if thread is self._tracker:
                 # Its environment is there: a start of seconds. Else nobody waits for it.
                 if tracker.ready(self.packages) is not None:
-                    thread.join(max(0.0, min(15.0, until - time.monotonic())))
+                    thread.join(max(0.0, until - time.monotonic()))
             else:
                 thread.join(max(0.0, until - time.monotonic()))
         return self.news()

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 from types import FrameType
@@ -148,7 +149,8 @@ def serve(port: int) -> None:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    sys.exit(0)
+    # Nothing here outlives the process: no time is spent on tidying.
+    os._exit(0)
 
 
 if __name__ == "__main__":

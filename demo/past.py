@@ -35,6 +35,7 @@ HOURS = 48
 MOST_FAILED = 1500
 MOST_GOOD = 1500
 MOST_ERRORS = 200
+MOST_EVENTS = 2000
 NAMESPACE = UUID("6f0a1d52-3c1e-4b7e-9a51-5d2f6b1c0e77")
 # The request that a call was part of, by service and endpoint: method and route; a poll is part of none.
 ROUTES = {
@@ -69,6 +70,35 @@ def calls(ledger_url: str, until: datetime) -> list[Call]:
     return sorted(found, key=lambda call: (call["called_at"], call["call_id"]))
 
 
+# What happened to the company itself, each with the fields that the backend's line of it has.
+EVENTS = (
+    "select submitted_at as at, 'Application submitted' as message, application_id, null as credit_id, conductor_id,"
+    " amount_requested::text as amount, null as reason, null::bigint as call_id from bi.applications"
+    " where submitted_at >= %(since)s and submitted_at < %(until)s",
+    "select decided_at, 'Application rejected', application_id, null, null, null, rejection_reason, null"
+    " from bi.applications where status = 'rejected' and decided_at >= %(since)s and decided_at < %(until)s",
+    "select approved_at, 'Credit approved', application_id, credit_id, null, principal::text, null, null"
+    " from bi.credits where approved_at >= %(since)s and approved_at < %(until)s",
+    "select disbursed_at, 'Credit disbursed', null, credit_id, null, principal::text, null, null"
+    " from bi.credits where disbursed_at >= %(since)s and disbursed_at < %(until)s",
+    "select processed_at, case status when 'succeeded' then 'Payment received' else 'Payment declined' end, null,"
+    " credit_id, null, amount::text, failure_code, integration_call_id from bi.payments"
+    " where status in ('succeeded', 'failed') and failure_code is distinct from 'gateway_error'"
+    " and processed_at >= %(since)s and processed_at < %(until)s",
+)
+
+
+def events(ledger_url: str, until: datetime) -> list[dict[str, Any]]:
+    """What happened to the company in the last `HOURS` before `until`, the latest `MOST_EVENTS` of each kind.
+
+    Raises psycopg.Error.
+    """
+    since = until - timedelta(hours=HOURS)
+    parts = (f"({select} order by 1 desc limit {MOST_EVENTS})" for select in EVENTS)
+    with psycopg.connect(ledger_url, row_factory=dict_row, options="-c statement_timeout=20000") as connection:
+        return connection.execute(" union all ".join(parts), {"since": since, "until": until}).fetchall()
+
+
 # --- logs -------------------------------------------------------------------------------------------------------------
 
 
@@ -90,28 +120,43 @@ def lines(told: Iterable[Call]) -> Iterator[tuple[int, str]]:
         consequence = AFTER_FAILURE.get(call["integration"])
         if level >= logging.ERROR and consequence and call["credit_id"]:
             after = ended + timedelta(milliseconds=6)
-            yield _line(after, logging.ERROR, consequence, call, _id(call["call_id"], "request"), about)
+            yield _line(after, logging.ERROR, consequence, call, _root_id(call), about)
 
 
-def _line(at: datetime, level: int, words: str, call: Call, span: bytes, fields: dict[str, Any]) -> tuple[int, str]:
+def event_lines(happened: Iterable[dict[str, Any]], told: Iterable[Call]) -> Iterator[tuple[int, str]]:
+    """The log lines of what happened to the company; a payment carries the ids of its call where that is told, too."""
+    by_id = {call["call_id"]: call for call in told}
+    for one in happened:
+        call = by_id.get(one["call_id"], {})
+        names = ("application_id", "credit_id", "conductor_id", "amount", "reason")
+        fields = {name: one[name] for name in names if one[name] is not None}
+        span = _root_id(call) if call else None
+        yield _line(one["at"], logging.INFO, one["message"], call, span, fields)
+
+
+def _line(
+    at: datetime, level: int, words: str, call: Call, span: bytes | None, fields: dict[str, Any]
+) -> tuple[int, str]:
     line = {
         "timestamp": f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z",
         "level": logging.getLevelName(level),
         "message": words,
         "logger": "conductores",
         "service": telemetry.SERVICE,
-        "request_id": call["request_id"],
-        "trace_id": call["trace_id"],
-        "span_id": span.hex(),
+        "request_id": call.get("request_id"),
+        "trace_id": call.get("trace_id"),
+        "span_id": span.hex() if span else None,
         **fields,
     }
-    return int(at.timestamp() * 1000), json.dumps(privacy.data(line))
+    return int(at.timestamp() * 1000), json.dumps(
+        privacy.data({name: value for name, value in line.items() if value is not None})
+    )
 
 
-def tell_logs(url: str, told: Sequence[Call]) -> int:
+def tell_logs(url: str, told: Sequence[Call], happened: Sequence[dict[str, Any]] = ()) -> int:
     """Write the lines to the log store; how many."""
     client = telemetry.connect(url)
-    written = sorted(lines(told))
+    written = sorted([*lines(told), *event_lines(happened, told)])
     # CloudWatch takes batches that span a day at most.
     batch: list[tuple[int, str]] = []
     for line in written:
@@ -129,6 +174,10 @@ def tell_logs(url: str, told: Sequence[Call]) -> int:
 
 def _id(call_id: int, what: str, size: int = 8) -> bytes:
     return hashlib.blake2b(f"{what} {call_id}".encode(), digest_size=size).digest()
+
+
+def _root_id(call: Call) -> bytes:
+    return hashlib.blake2b(f"root {call['trace_id']}".encode(), digest_size=8).digest()
 
 
 def _attributes(values: dict[str, Any]) -> list[KeyValue]:
@@ -153,7 +202,7 @@ def spans(told: Sequence[Call]) -> Iterator[Span]:
         first = call["trace_id"] not in begun
         begun.add(call["trace_id"])
         # Calls of one trace share its root, which the first of them names.
-        root = hashlib.blake2b(b"root" + trace, digest_size=8).digest()
+        root = _root_id(call)
         if first:
             yield _root(call, trace, root, start)
         failed = call["status"] != "success"
@@ -295,9 +344,10 @@ def tell_errors(dsn: str, told: Sequence[Call], mark: Path | None = None) -> int
 def main(wanted: Sequence[str]) -> None:
     """Tell what is wanted (logs, traces, errors) to where DEMO_* says; what is not configured is left out."""
     until = datetime.fromisoformat(os.environ["DEMO_PAST_UNTIL"])
-    told = calls(os.environ["DEMO_LEDGER_URL"].replace("postgresql+psycopg://", "postgresql://"), until)
+    ledger_url = os.environ["DEMO_LEDGER_URL"].replace("postgresql+psycopg://", "postgresql://")
+    told = calls(ledger_url, until)
     if "logs" in wanted and (url := os.environ.get("DEMO_CLOUDWATCH_URL")):
-        print(f"{tell_logs(url, told)} log lines", flush=True)
+        print(f"{tell_logs(url, told, events(ledger_url, until))} log lines", flush=True)
     if "traces" in wanted and (url := os.environ.get("DEMO_OTLP_URL")):
         print(f"{tell_traces(url, told)} spans", flush=True)
     if "errors" in wanted and (dsn := os.environ.get("DEMO_SENTRY_DSN")):

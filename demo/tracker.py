@@ -87,7 +87,7 @@ def _python(folder: Path) -> Path:
 
 def _fingerprint() -> str:
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    return sha256(REQUIREMENTS.read_bytes() + SERVE.read_bytes() + version.encode()).hexdigest()
+    return sha256(REQUIREMENTS.read_bytes() + version.encode()).hexdigest()
 
 
 def _run(argv: list[str], running: Callable[[subprocess.Popen[bytes] | None], None]) -> None:

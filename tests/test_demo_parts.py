@@ -705,18 +705,33 @@ def test_the_recent_past_stands_in_log_store_trace_store_and_tracker_by_the_ids_
             " %(request_id)s, %(trace_id)s, 'C0000001')",
             rows,
         )
+        owner.execute(
+            "insert into bi.applications (application_id, conductor_id, submitted_at, amount_requested, status,"
+            " updated_at) values ('A7654321', 'D0000001', %(at)s, 90000, 'pending', %(at)s)",
+            {"at": now - timedelta(hours=3)},
+        )
+        owner.execute(
+            "insert into bi.payments (payment_id, credit_id, processed_at, amount, status, method, integration_call_id,"
+            " updated_at) values (1, 'C0000001', %(at)s, 950, 'succeeded', 'spei', 2, %(at)s)",
+            {"at": rows[1]["called_at"] + timedelta(seconds=1)},
+        )
     told = past.calls(ledger_url.reader.replace("+psycopg", ""), now)
     assert [call["call_id"] for call in told] == [6, 5, 4, 3, 2, 1]
     mark, dsn = tmp_path / "mark", bugsink.dsn("conductores-backend")
     began = time.monotonic()
-    past.tell_logs(moto_server, told)
+    past.tell_logs(moto_server, told, past.events(ledger_url.reader.replace("+psycopg", ""), now))
     past.tell_traces(trace_store.url, told)
     assert past.tell_errors(dsn, told, mark) == 3
     assert time.monotonic() - began < 10
     for row in rows:
         lines = lines_of(moto_server, f"request_id = '{row['request_id']}'")
         assert {line["trace_id"] for line in lines} == {row["trace_id"]}
-        assert (lines[0]["level"], len(lines)) == (("ERROR", 2) if row["error_code"] else ("INFO", 1))
+        words = [line["message"] for line in lines]
+        if row["error_code"]:
+            assert words == ["Conekta API call failed", "Payment processing failed"]
+            assert {line["level"] for line in lines} == {"ERROR"}
+        else:
+            assert words == ["Conekta API call succeeded", "Payment received"][: 2 if row["call_id"] == 2 else 1]
         trace = trace_store.store.trace(row["trace_id"])
         assert [span["operationName"] for span in trace["spans"]] == [
             "POST /webhooks/conekta", "POST /charges", "INSERT bi.integration_calls"
@@ -729,6 +744,8 @@ def test_the_recent_past_stands_in_log_store_trace_store_and_tracker_by_the_ids_
             # It counts for the time at which it happened.
             happened = datetime.fromisoformat(events[0]["timestamp"])
             assert abs((happened - row["called_at"]).total_seconds()) < 2
+    [submitted] = lines_of(moto_server, "application_id = 'A7654321'")
+    assert (submitted["message"], submitted["amount"]) == ("Application submitted", "90000.00")
     # The tracker keeps what it has: told again, nothing is counted twice.
     assert past.tell_errors(dsn, told, mark) == 0
 
