@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
-import streamlit as st
 from opentelemetry import context, trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
@@ -101,7 +99,7 @@ class Spans:
         """A panel, within its page; drawn anew by itself it begins a trace."""
         attributes = {"mirador.panel": _name(key)}
         if not trace.get_current_span().get_span_context().is_valid:
-            attributes["mirador.page"] = _name(_page_of_viewer())
+            attributes["mirador.page"] = _name(telemetry.page_of_viewer())
         with self._span(f"panel {_name(key)}", attributes, SpanKind.INTERNAL):
             yield
 
@@ -198,10 +196,3 @@ class _Flight:
 
 def _name(words: str) -> str:
     return mask(words)[:MOST_LENGTH]
-
-
-def _page_of_viewer() -> str:
-    """The path of the page that the viewer has open."""
-    with suppress(Exception):
-        return urlsplit(str(st.context.url)).path.strip("/").rpartition("/")[2] or "today"
-    return ""

@@ -6,13 +6,17 @@ One scrubber (`queries/scrub.py`) stands before every way out: log, Sentry, span
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 import sentry_sdk
+import streamlit as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.gc_collector import GCCollector
@@ -21,6 +25,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 from sentry_sdk.types import Breadcrumb, BreadcrumbHint, Event, Hint
 from streamlit import config
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 import queries
 from app import tracing
@@ -92,6 +97,8 @@ def start_logging() -> None:
 # --- error reports ----------------------------------------------------------------------------------------------------
 
 _REQUEST_KEPT = {"method", "url"}
+# The query of an address, wherever one stands: a viewer's filters and searches.
+_QUERY = re.compile(r"(?<=[\w/~.-])\?[\w.\[\]%+-]{1,80}=[^\s'\"<>]*")
 REPEAT_SECONDS = 300.0
 
 
@@ -120,17 +127,17 @@ def clean_event(event: Event, _hint: Hint | None = None) -> Event:
 
 
 def _without(value: Any) -> Any:
-    """Without local variables and the folders of this machine."""
+    """Without local variables, the folders of this machine and the queries of addresses."""
     if isinstance(value, dict):
         return {name: _without(item) for name, item in value.items() if name not in {"vars", "abs_path"}}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_without(item) for item in value]
-    return value
+    return _QUERY.sub(f"?{scrub.REMOVED}", value) if isinstance(value, str) else value
 
 
 def clean_breadcrumb(crumb: Breadcrumb, _hint: BreadcrumbHint | None = None) -> Breadcrumb:
     """The breadcrumb with its texts and data scrubbed."""
-    return mask_all(dict(crumb))
+    return mask_all(_without(dict(crumb)))
 
 
 def start_sentry(dsn: str, *, environment: str, transport: Any = None) -> None:
@@ -182,9 +189,21 @@ def _first_for_a_while(key: tuple[str, ...]) -> bool:
 
 
 def script_failed(error: BaseException) -> None:
-    """Count and report an error that left a page; Streamlit has logged it."""
+    """Count and report an error that left a page, with the page's path; Streamlit has logged it."""
     script_errors.labels(type(error).__name__).inc()
-    sentry_sdk.capture_exception(error)
+    with sentry_sdk.new_scope() as scope:
+        scope.set_tag("page", page_of_viewer())
+        scope.capture_exception(error)
+
+
+def page_of_viewer() -> str:
+    """The path of the page that the viewer of this script run has open; empty outside a run."""
+    if get_script_run_ctx(suppress_warning=True) is None:
+        return ""
+    with suppress(Exception):
+        if url := st.context.url:
+            return urlsplit(url).path.strip("/").rpartition("/")[2] or "today"
+    return ""
 
 
 def panel_failed(panel: str, error: BaseException) -> None:
@@ -197,7 +216,8 @@ def panel_failed(panel: str, error: BaseException) -> None:
         return
     log.warning("panel %s failed: %s", panel, getattr(error, "sentence", None) or error)
     with sentry_sdk.new_scope() as scope:
-        for name, value in {"panel": panel, "source": source, "kind": kind, "query": query}.items():
+        told = {"panel": panel, "source": source, "kind": kind, "query": query, "page": page_of_viewer()}
+        for name, value in told.items():
             scope.set_tag(name, value)
         # One issue a panel and kind of failure, whatever the words of the driver.
         scope.fingerprint = ["panel", panel, source, kind]

@@ -22,7 +22,7 @@ _DENIED_KEYS = re.compile(
     r"|email|correo|phone|telefono|teléfono|celular|mobile|curp|rfc$|^rfc|clabe|card|tarjeta|cvv|iban"
     r"|address|direccion|dirección"
     r"|firstname|lastname|fullname|surname|apellido|nombre|birth|nacimiento|ssn|nss"
-    r"|params$|parameters$|bindvars|^vars$|body$|querystring|ipaddress|^ip$|username"
+    r"|params$|parameters$|bindvars|^vars$|body$|querystring|httpquery|urlquery|httpfragment|ipaddress|^ip$|username"
 )
 # Structure that a report cannot be read without; kept as it is only while it looks like what it should be.
 _STRUCTURE = {
@@ -68,7 +68,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (
         re.compile(
             r"(?<![\w/+=.-])(?=[A-Za-z0-9/+]{0,39}[0-9])(?=[A-Za-z0-9/+]{0,39}[A-Z])(?=[A-Za-z0-9/+]{0,39}[g-z])"
-            r"[A-Za-z0-9/+]{40}(?![\w/+=.-])"
+            r"[A-Za-z0-9/+]{40}(?![\w/+=-]|\.\w)"
         ),
         REMOVED,
     ),
@@ -89,7 +89,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]{1,80}(?:@|%40)[\w-]{1,63}(?:\.[\w-]{1,63})+"), REMOVED),
     # CURP, then RFC (of a person and of a company)
     (re.compile(rf"{_START}[A-Z]{{4}}\d{{6}}[HMX][A-Z]{{5}}[A-Z0-9]\d{_END}", re.I), REMOVED),
-    (re.compile(rf"{_START}[A-ZÑ&]{{3,4}}[- ]?\d{{6}}[- ]?[A-Z0-9]{{3}}{_END}", re.I), REMOVED),
+    (re.compile(rf"{_START}[A-ZÑ&]{{3,4}}-?\d{{6}}-?[A-Z0-9]{{3}}{_END}", re.I), REMOVED),
 )
 # What is no number, though it is made of digits: it stays, and what follows it is looked at anew.
 _IDENTIFIER = (
