@@ -321,6 +321,23 @@ def test_the_demo_starts_ends_and_recovers(server_dir: Path) -> None:
             assert state["backend"] != f"http://127.0.0.1:{ports['DEMO_BACKEND_PORT']}"
             assert f"port {ports['DEMO_BACKEND_PORT']} is taken" in run.output.read_text()
             assert servers.answers(f"{state['backend']}/health")
+            # The parts around the backend are up, whichever can be had here, and an incident can be begun.
+            assert servers.answers(f"{state['cloudwatch']}/moto-api/data.json")
+            assert servers.answers(f"{state['traces']}/api/services")
+            said = subprocess.run(
+                [sys.executable, "-m", "demo", "incident", "geotab", "--minutes", "5", "--dir", str(folder)],
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                timeout=30,
+            )
+            assert said.stdout.startswith("geotab fails until "), said
+            failed = "bi.integration_calls where integration = 'geotab' and status <> 'success'"
+            before = count_of(state["ledger"], failed)
+            until = time.monotonic() + 20
+            while count_of(state["ledger"], failed) == before and time.monotonic() < until:
+                time.sleep(0.2)
+            assert count_of(state["ledger"], failed) > before
             applications = count_of(state["ledger"], "bi.applications")
             assert applications > 100
             made = json.loads((folder / "history.json").read_text())["until"]
