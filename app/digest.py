@@ -628,13 +628,18 @@ _TONES = {
     "normal": ":white_circle:",
     "unknown": ":white_circle:",
 }
-# Slack's own bounds of a header, a field and a section.
-HEADER, FIELD, SECTION, FIELDS = 150, 2000, 3000, 10
+# Slack's own bounds: the signs of a header, the fields of a section. A field holds 2000 signs, a section 3000.
+HEADER, FIELDS = 150, 10
 
 
 def _mrkdwn(words: str, most: int) -> str:
-    """Text for Slack: what it would take for a link or a mention is shown as it is, and cut at its bound."""
-    return html.escape(words if len(words) <= most - 100 else words[: most - 101] + "…", quote=False)
+    """Text for Slack in at most so many signs: what it would take for a link or a mention is shown as it is."""
+    said = html.escape(words, quote=False)
+    while len(said) > most:
+        # Escaped signs count, too, and none may be cut through.
+        words = words[: len(words) * most // (len(said) + 1) - 1]
+        said = html.escape(words, quote=False) + "…"
+    return said
 
 
 def slack_message(told: Digest) -> dict[str, Any]:
@@ -643,7 +648,7 @@ def slack_message(told: Digest) -> dict[str, Any]:
         title = f"Mirador: {told.title}"
         blocks: list[dict[str, Any]] = [
             {"type": "header", "text": {"type": "plain_text", "text": title[:HEADER], "emoji": False}},
-            _section(f"{_TONES.get(told.tone, '')} *{_mrkdwn(told.headline, SECTION)}*"),
+            _section(f"{_TONES.get(told.tone, '')} *{_mrkdwn(told.headline, 2000)}*"),
         ]
         fields = [_field(one) for one in told.lines]
         blocks += [
@@ -651,7 +656,7 @@ def slack_message(told: Digest) -> dict[str, Any]:
         ]
         if told.moved:
             said = "\n".join(
-                f"{one.arrow} *{_mrkdwn(one.label, FIELD)}*: {_mrkdwn(' '.join((one.said, one.cause)).strip(), 700)}"
+                f"{one.arrow} *{_mrkdwn(one.label, 100)}*: {_mrkdwn(' '.join((one.said, one.cause)).strip(), 330)}"
                 for one in told.moved
             )
             blocks += [{"type": "divider"}, _section(f"*{_('What moved')}*\n{said}")]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -91,6 +92,16 @@ class _Raw:
     text: str
     warnings: tuple[str, ...] = ()
     rollups: datetime | None = None
+
+
+@contextmanager
+def _named(query: str) -> Iterator[None]:
+    """An error that leaves says which query it was, for whoever reports it."""
+    try:
+        yield
+    except SourceError as error:
+        error.query = error.query or query
+        raise
 
 
 def _size(raw: Any) -> int:
@@ -189,16 +200,17 @@ class _House:
             frame, text, warnings = client.run(query, bound)
             return _Raw(frame, text, warnings, frame.attrs.pop("rollups", None))
 
-        kept = self.cache.get(
-            (query.source, query.name, tuple(sorted(bound.items()))),
-            ask_source,
-            source=query.source,
-            ttl=min(query.ttl, self.sources.fresh_for),
-            grace=self.sources.grace if grace is None else grace,
-            # Room for a place in the pool, a connection and the query itself: the source's own bounds come first.
-            deadline=deadline or self.sources.query_timeout + self.sources.connect_timeout + 1,
-            while_waiting=self.while_waiting,
-        )
+        with _named(query.name):
+            kept = self.cache.get(
+                (query.source, query.name, tuple(sorted(bound.items()))),
+                ask_source,
+                source=query.source,
+                ttl=min(query.ttl, self.sources.fresh_for),
+                grace=self.sources.grace if grace is None else grace,
+                # Room for a place in the pool, a connection and the query itself: the source's own bounds come first.
+                deadline=deadline or self.sources.query_timeout + self.sources.connect_timeout + 1,
+                while_waiting=self.while_waiting,
+            )
         return self._stamped(query, bound, kept)
 
     def _stamped(self, query: Query, bound: dict[str, Any], kept: Kept) -> pd.DataFrame:
@@ -336,15 +348,16 @@ def outside(
     # A source that nobody has configured is no failure of it: told at once, and not counted.
     if not house.configured(source):
         house.outside(source)
-    kept = house.cache.get(
-        (source, name, tuple(sorted(params.items()))),
-        ask_source,
-        source=source,
-        ttl=min(ttl, bounds.fresh_for),
-        grace=bounds.grace if grace is None else grace,
-        deadline=deadline or bounds.query_timeout + bounds.connect_timeout + 1,
-        while_waiting=house.while_waiting,
-    )
+    with _named(name):
+        kept = house.cache.get(
+            (source, name, tuple(sorted(params.items()))),
+            ask_source,
+            source=source,
+            ttl=min(ttl, bounds.fresh_for),
+            grace=bounds.grace if grace is None else grace,
+            deadline=deadline or bounds.query_timeout + bounds.connect_timeout + 1,
+            while_waiting=house.while_waiting,
+        )
     raw: _Raw = kept.value
     frame = raw.frame.copy(deep=False)
     frame.attrs["answer"] = Answer(

@@ -261,6 +261,55 @@ def test_each_role_gets_what_it_asks_first(company: str):
     assert [one.name for one in told["executive"].pictures] == ["disbursed_mxn@mirador"]
 
 
+@pytest.fixture
+def alertmanager() -> Iterator[str]:
+    """Alertmanager's API with twelve alerts, in the form that its documentation gives (/api/v2/alerts)."""
+    alerts = [
+        {
+            "fingerprint": f"f{number}",
+            "labels": {"alertname": f"Alert{number}", "severity": "critical" if number == 7 else "warning"},
+            "annotations": {"summary": f"Words {number}", "summary_es": f"Palabras {number}"},
+            "status": {"state": "active", "silencedBy": ["s"] if number == 3 else [], "inhibitedBy": []},
+            "startsAt": NOW.isoformat(),
+            "endsAt": (NOW + timedelta(hours=1)).isoformat(),
+            "updatedAt": NOW.isoformat(),
+            "receivers": [{"name": "slack"}],
+            "generatorURL": "http://prometheus/graph",
+        }
+        for number in range(13)
+    ]
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(json.dumps(alerts).encode())
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_engineers_see_the_open_alerts_first_and_the_silenced_not_at_all(company: str, alertmanager: str):
+    outside = queries.Outside(alertmanager_url=alertmanager)
+    queries.connect(Sources(ledger_url=company, outside=outside))
+    told = gather("engineer", DAY, language="es", public_url="https://mirador.company.mx")
+    table = told.tables[0]
+    assert len(table.rows) == digest.MOST_ALERTS
+    assert table.more == "y 2 más"
+    assert table.rows[0].cells[:2] == ("Alert7", "Palabras 7")
+    assert table.rows[0].link == "https://mirador.company.mx/alerts?alert=Alert7"
+    assert "Alert3" not in {row.cells[0] for row in table.rows}
+    assert (told.headline, told.tone) == ("Por revisar: Alert7.", "bad")
+    assert "Palabras 7" in write(told).text
+
+
 def test_a_day_that_is_long_over_says_nothing_of_today(company: str):
     assert gather("executive", DAY - timedelta(days=5), language="en").so_far == ()
     assert gather("executive", DAY, language="en").so_far
@@ -361,8 +410,9 @@ EVIL = '<script>alert(1)</script> & <!channel> "x" '
 
 
 @examples(max_examples=30, deadline=None)
-@given(words=st.text(max_size=300).map(lambda words: EVIL + words))
-def test_what_a_source_says_stays_text_in_mail_and_in_slack(words: str):
+@given(words=st.text(max_size=300).map(lambda words: EVIL + words), times=st.sampled_from([1, 30, 200]))
+def test_what_a_source_says_stays_text_in_mail_and_in_slack(words: str, times: int):
+    words *= times
     table = digest.Table("Alerts", ("A", "", "B"), (digest.Row((words, words, "x"), "bad"),), more=words)
     told = Digest(
         role="engineer", day=DAY, language="en", written_at=NOW, title=words, headline=words, tone="bad",

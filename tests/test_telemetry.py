@@ -376,6 +376,7 @@ def test_the_dashboard_reports_a_failed_panel_with_its_query_source_page_and_the
         assert failed["tags"]["source"] == "ledger"
         assert failed["tags"]["kind"] == "down"
         assert failed["tags"]["panel"]
+        assert failed["tags"]["query"].startswith("today/")
         assert failed["user"] == {"id": "local"}
         assert "juan" not in server.all()
         assert "hunter2" not in server.all()
