@@ -162,7 +162,9 @@ class Settings(BaseSettings):
     cloudwatch_url: str | None = Field(default=None, description="Another endpoint than Amazon's.")
     elasticsearch_url: str | None = Field(default=None, description="Elasticsearch or OpenSearch with the logs.")
     elasticsearch_index: str = Field(default="logs-*", description="Index or pattern of the logs.")
-    elasticsearch_api_key: SecretStr | None = Field(default=None, description="API key that may search them.")
+    elasticsearch_api_key: SecretStr | None = Field(
+        default=None, description="API key that may search them, or user:password."
+    )
     jaeger_url: str | None = Field(default=None, description="Base URL of Jaeger's query service.")
     jaeger_token: SecretStr | None = Field(default=None, description="Bearer token for it.")
     pagerduty_token: SecretStr | None = Field(default=None, description="PagerDuty REST API key, read-only.")

@@ -62,7 +62,7 @@ COLOURS = {
     "ERROR": "#c8553d",
     "WARNING": "#e0a030",
     "INFO": "#56789a",
-    "DEBUG": "#b9b3a6",
+    "DEBUG": "#8a929c",
     # whether it came in time
     "Over 48 h": "#c8553d",
     "Undecided": "#9fb3c8",

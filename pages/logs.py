@@ -13,7 +13,7 @@ import streamlit as st
 import queries
 from app.auth import viewer
 from app.settings import settings
-from components import Figure, _, bars_over_time, ngettext, number, panel, sentence_of, span_bar
+from components import Figure, _, bars_over_time, ngettext, number, panel, sentence_of, span_bar, value_name
 from components.frame import unstamped
 from components.scales import colours_of
 from components.span import Span
@@ -199,7 +199,7 @@ def lines_table(frame: pd.DataFrame, *, key: str, pick: bool) -> pd.Series[Any] 
     config: dict[str, Any] = {
         "time": st.column_config.DatetimeColumn(_("Time"), format="DD MMM HH:mm:ss.SSS", width=150),
         "level": st.column_config.MultiselectColumn(_("Level"), options=told.LEVELS, color=shades, width=90),
-        "message": st.column_config.TextColumn(_("Message"), width="large"),
+        "message": st.column_config.TextColumn(_("Message")),
         "logger": st.column_config.TextColumn(_("Logger"), width=150),
         "integration": st.column_config.TextColumn(_("Integration"), width=90),
         "request_id": st.column_config.TextColumn(_("Request"), width=110),
@@ -231,6 +231,18 @@ def lead(page: str, label: str, icon: str, params: dict[str, str]) -> None:
         st.page_link(HERE / f"{page}.py", label=label, icon=f":material/{icon}:", query_params=params, width="content")
 
 
+def calls_of(request_id: str, trace_id: str) -> pd.DataFrame:
+    """The calls of a request or a trace in the ledger; none while it does not answer."""
+    if request_id or trace_id:
+        try:
+            return queries.ledger(
+                "traces/calls", {"request": request_id or None, "trace": trace_id or None}, deadline=4
+            )
+        except queries.SourceError:
+            pass
+    return pd.DataFrame()
+
+
 def open_line(row: Any) -> None:
     """The whole of a line, and where it leads."""
     st.divider()
@@ -238,15 +250,23 @@ def open_line(row: Any) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.badge(row["level"] or _("(none)"), color=shade)
         moment_words = f"{row['time']:%Y-%m-%d %H:%M:%S.%f}"[:-3]
-        st.caption(" · ".join(part for part in (moment_words, row["logger"]) if part), width="content")
+        st.text(" · ".join(part for part in (moment_words, row["logger"]) if part), width="content")
     st.code(row["message"] or " ", language=None, wrap_lines=True)
     moment = row["time"].to_pydatetime()
     around = window_params(moment - AROUND, moment + AROUND)
-    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
-        if row["request_id"]:
-            lead("thread", _("One thread"), "conversion_path", {"request": row["request_id"], **around})
-            more = {"integration": row["integration"]} if row["integration"] else {}
-            lead("integrations", _("Its call"), "hub", {"request": row["request_id"], **more})
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        known = {"request": row["request_id"]} if row["request_id"] else {"trace": row["trace_id"]}
+        if row["request_id"] or row["trace_id"]:
+            lead("thread", _("Everything in one thread"), "conversion_path", {**known, **around})
+        for call in calls_of(row["request_id"], row["trace_id"]).itertuples():
+            failed = call.status != "success"
+            code = f" · {value_name(call.error_code)}" if failed and isinstance(call.error_code, str) else ""
+            lead(
+                "integrations",
+                _("Call to {integration}{code}").format(integration=value_name(call.integration), code=code),
+                "error" if failed else "hub",
+                {"id": str(call.call_id)},
+            )
         if row["trace_id"]:
             lead("traces", _("Its trace"), "timeline", {"trace": row["trace_id"], **around})
         if row["credit_id"]:
@@ -276,6 +296,7 @@ def progress(search: told.Search) -> None:
     @st.fragment(run_every=AGAIN)
     def so_far() -> None:
         if search.ended:
+            st.session_state["logs:shown-again"] = True
             st.rerun(scope="app")
         seconds = (datetime.now(zone) - search.began).total_seconds()
         with st.container(border=True):
@@ -296,7 +317,7 @@ def progress(search: told.Search) -> None:
 def result(search: told.Search, found: told.Found | None, span: Span) -> None:
     """What a search has found: how much, when, and the lines."""
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        st.caption(counted(found), width="content")
+        st.caption(counted(found) if found is not None else "", width="content")
         if st.button(
             _("Search again"), icon=":material/refresh:", type="tertiary", on_click=again, key="logs:again-button"
         ):
@@ -366,6 +387,11 @@ if not queries.is_configured("logs"):
     st.stop()
 below_title = st.empty()
 chosen = window_bar(now, earliest=now - LONGEST, longest=LONGEST)
+if st.session_state.pop("logs:shown-again", False):
+    # The browser may not have drawn the first run when its search ended: the filters are told their values once more.
+    for name in ("range", "from", "to", "events", "text", "level", *ids()):
+        if name in st.session_state:
+            st.session_state[name] = st.session_state[name]
 span = chosen or span_bar(now, earliest=now.date() - LONGEST + 2 * DAY)
 below_title.caption(
     _("What the backend wrote, without personal data. {span}").format(span="" if chosen else span.caption())
