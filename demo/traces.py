@@ -177,6 +177,11 @@ class Trace:
     start: int = 0
     size: int = 0
 
+    @property
+    def service(self) -> str:
+        """The service that sent the first of its spans to arrive."""
+        return next(iter(self.spans.values())).service
+
     def add(self, span: Span) -> int:
         """Keep a span, or keep it anew; how many bytes the trace has grown."""
         before = self.size
@@ -251,10 +256,21 @@ class TraceStore:
         return number
 
     def _shrink(self) -> None:
-        for trace_id in sorted(self._traces, key=lambda one: self._traces[one].start):
-            if self._bytes <= self._max_bytes * 0.9:
-                break
-            self._bytes -= self._traces.pop(trace_id).size
+        """Drop the oldest traces, each time of the service that takes the most room: one that tells much of itself
+        must not push out those of the others.
+        """
+        room: Counter[str] = Counter()
+        ages: dict[str, list[tuple[int, str]]] = {}
+        for trace_id, trace in self._traces.items():
+            room[trace.service] += trace.size
+            ages.setdefault(trace.service, []).append((trace.start, trace_id))
+        for one in ages.values():
+            one.sort(reverse=True)
+        while self._bytes > self._max_bytes * 0.9:
+            service = room.most_common(1)[0][0]
+            size = self._traces.pop(ages[service].pop()[1]).size
+            room[service] -= size
+            self._bytes -= size
 
     def services(self) -> list[str]:
         """The names of the services that sent spans."""

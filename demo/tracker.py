@@ -91,9 +91,15 @@ def _fingerprint() -> str:
 
 
 def _run(argv: list[str], running: Callable[[subprocess.Popen[bytes] | None], None]) -> None:
+    # After all else that this machine has to do: the demo's start waits for nothing here.
+    gently = ["nice", "-n", "10"] if shutil.which("nice") else []
     # A session of its own: Ctrl-C reaches the demo, which ends this.
     with subprocess.Popen(
-        argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+        [*gently, *argv],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
     ) as process:
         try:
             running(process)

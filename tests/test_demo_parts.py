@@ -646,6 +646,13 @@ def test_the_trace_store_keeps_the_latest_traces_within_its_bound() -> None:
     assert 50 < len(store) < 250
     assert store.trace(f"{500:032x}") is not None
     assert store.trace(f"{1:032x}") is None
+    # One service that tells much of itself leaves the others their place.
+    store.take(spans_of(export("quiet", {"name": "n", "trace": "f" * 32, "span": "f" * 16, "start": 1.0, "ms": 1})))
+    for number in range(500, 1000):
+        one = {"name": "n", "trace": f"{number + 1:032x}", "span": f"{number + 1:016x}", "start": 1e9 + number, "ms": 1}
+        store.take(spans_of(export("s", one)))
+    assert store.trace("f" * 32) is not None
+    assert store.trace(f"{500:032x}") is None
 
 
 def test_traces_with_failures_or_events_are_kept_and_reads_are_thinned_out(trace_store: TraceServer) -> None:

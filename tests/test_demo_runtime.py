@@ -22,6 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import create_engine, text
 
 from demo import servers
+from demo.__main__ import incident
 from tests.conftest import ROOT, LedgerUrl, drop_ledger, new_ledger
 
 # --- the backend ---
@@ -253,6 +254,11 @@ def test_a_pid_file_that_names_a_stranger_harms_nobody(tmp_path: Path) -> None:
 
 
 # --- the command ---
+
+
+def test_an_incident_without_a_demo_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert incident(["geotab", "--dir", str(tmp_path)]) == 1
+    assert capsys.readouterr().out == "No demo answers: start it with `make demo` first.\n"
 
 
 class Run:
