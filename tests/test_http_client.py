@@ -43,6 +43,8 @@ class Server:
                 return
 
     def close(self) -> None:
+        # Closed alone, a socket that waits in accept() takes one more connection.
+        self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
 
