@@ -222,7 +222,7 @@ def _gather(role: Role, day: date, now: datetime, public_url: str | None) -> Dig
         tone=tone,
         lines=lines,
         moved=tuple(_moved(one) for one in found or ()),
-        nothing_moved=_("Every KPI is within its normal band.") if readings and found == [] else "",
+        nothing_moved=_("Every KPI is within its normal band.") if found == [] and _all_compared(lines) else "",
         so_far_title=_("Today so far, {clock}").format(clock=clock(now)),
         so_far=tuple(
             _line(running[name], links, now) for name in (names if role == "engineer" else SO_FAR) if name in running
@@ -232,6 +232,12 @@ def _gather(role: Role, day: date, now: datetime, public_url: str | None) -> Dig
         missing=tuple(_(sentence) for sentence in missing if sentence),
         link=links.to("", day=None if day == now.date() else day.isoformat()),
     )
+
+
+def _all_compared(lines: Sequence[Line]) -> bool:
+    """Whether each number was read and most have a band: only then may it be said that none moved."""
+    compared = sum(1 for one in lines if one.normal)
+    return not any(one.missing for one in lines) and 2 * compared >= len(lines) > 0
 
 
 class _Links:

@@ -322,6 +322,7 @@ def test_without_its_sources_it_is_written_and_invents_no_number(company: str):
         letter = write(told)
         assert told.lines
         assert all(line.missing and not line.value and not line.change for line in told.lines)
+        assert not told.nothing_moved, "who has read nothing cannot say that nothing moved"
         assert all(table.failed or table.quiet for table in told.tables)
         assert not told.pictures
         assert "The ledger cannot be reached." in told.missing
