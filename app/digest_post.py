@@ -316,7 +316,11 @@ class Postman:
 
     def _run(self) -> None:
         while not self._stop.wait(LOOK_SECONDS):
-            self.once()
+            try:
+                self.once()
+            except Exception as error:
+                # Whatever it was: tomorrow's digest is another one.
+                telemetry.panel_failed("digest", error)
 
     def once(self) -> int:
         """Send what is due now and nobody has sent; gives how many went out."""
