@@ -50,7 +50,9 @@ def events(first: date, last: date) -> pd.DataFrame:
                 missing.append(error.sentence)
             return None
 
-    parts = [told(lambda: _models(first, last)), told(lambda: _kept(first, last)), told(lambda: _opened(first, last))]
+    kept = told(lambda: _kept(first, last))
+    # Who has waited once for the state database does not wait again.
+    parts = [told(lambda: _models(first, last)), kept, told(lambda: _opened(first, last, hurried=kept is None))]
     if (last - first).days < INCIDENT_DAYS:
         parts.append(told(lambda: _incidents(first, last)))
     found = [part for part in parts if part is not None and not part.empty]
@@ -95,17 +97,17 @@ def _kept(first: date, last: date) -> pd.DataFrame:
     return _as_events(_own("events/kept", first, last))
 
 
-def _own(name: str, first: date, last: date) -> pd.DataFrame:
+def _own(name: str, first: date, last: date, *, hurried: bool = False) -> pd.DataFrame:
     known = source_states().get("state")
     # Every chart of every page asks here: a database that was just seen down gives what is remembered, and no wait.
-    down = known is not None and known.up is False
+    down = hurried or (known is not None and known.up is False)
     return state(name, {"first": first, "last": last}, deadline=0.1 if down else None)
 
 
-def _opened(first: date, last: date) -> pd.DataFrame:
+def _opened(first: date, last: date, *, hurried: bool) -> pd.DataFrame:
     from queries.incidents import components
 
-    frame = _own("incidents/events", first, last)
+    frame = _own("incidents/events", first, last, hurried=hurried)
     titles = []
     for row in frame.itertuples():
         known = components().get(row.component) if not pd.isna(row.component) else None
