@@ -57,7 +57,7 @@ def kept(state_url) -> Settings:
     """Settings with an empty table of events, and the sources that go with them."""
     engine = create_engine(state_url)
     with engine.begin() as owner:
-        owner.execute(text("truncate mirador.events"))
+        owner.execute(text("truncate mirador.events, mirador.incidents cascade"))
     engine.dispose()
     made = Settings(state_url=state_url, hook_token=TOKEN)
     queries.connect(queries.Sources(state_url=state_url))
@@ -138,7 +138,7 @@ def test_alerts_replayed_in_any_order_give_the_same_events(kept, data):
     told = data.draw(st.permutations(messages + data.draw(st.lists(st.sampled_from(messages), max_size=4))))
     engine = create_engine(kept.state_url.get_secret_value())
     with engine.begin() as owner:
-        owner.execute(text("truncate mirador.events"))
+        owner.execute(text("truncate mirador.events, mirador.incidents cascade"))
     engine.dispose()
     client = Hooks(kept)
     while told:
