@@ -35,6 +35,7 @@ def _too_late(source: str) -> SourceError:
     name = {
         "ledger": "The ledger",
         "metrics": "Prometheus",
+        "explorer": "Prometheus",
         "state": "The state database",
         "alertmanager": "Alertmanager",
         "errors": "The error tracker",

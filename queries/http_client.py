@@ -54,6 +54,8 @@ class HttpClient:
         self._adapter = HTTPAdapter(pool_maxsize=connections, max_retries=Retry(total=0, raise_on_status=False))
         # A session is not made for several threads at once: each has its own, on one pool of connections.
         self._local = threading.local()
+        # A file of certificates, where the server's is not signed by what everyone trusts.
+        self.verify: bool | str = True
 
     def get(self, path: str, params: Mapping[str, Any] | None = None, *, timeout: float | None = None) -> Any:
         """The JSON at `path`. Raises SourceError."""
@@ -70,9 +72,10 @@ class HttpClient:
         *,
         params: Mapping[str, Any] | None = None,
         body: Any = None,
+        form: Any = None,
         timeout: float | None = None,
     ) -> tuple[Any, Mapping[str, str]]:
-        """The JSON of the answer and its headers. Raises SourceError."""
+        """The JSON of the answer and its headers; `body` is sent as JSON, or `form` as a form. Raises SourceError."""
         until = time.monotonic() + (timeout or self.timeout)
         try:
             with self._session().request(
@@ -80,13 +83,14 @@ class HttpClient:
                 f"{self.url}{quote(path, safe='/:@!$,;=~-._%')}",
                 params=dict(params) if params else None,
                 json=body,
+                data=form,
                 timeout=(min(self._connect_timeout, timeout or self.timeout), timeout or self.timeout),
                 allow_redirects=False,
                 stream=True,
             ) as answer:
                 content = self.read(answer, until)
                 if not 200 <= answer.status_code < 300:
-                    raise self.refused(answer.status_code)
+                    raise self.refusal(answer.status_code, content)
                 headers = dict(answer.headers)
         except requests.Timeout:
             raise self.error("has not answered in time.", "timeout") from None
@@ -127,6 +131,7 @@ class HttpClient:
             session = self._local.session = requests.Session()
             # No proxy and no .netrc from the environment: where a token goes is said by the settings alone.
             session.trust_env = False
+            session.verify = self.verify
             session.headers.update(self._headers)
             session.mount("http://", self._adapter)
             session.mount("https://", self._adapter)
@@ -147,6 +152,10 @@ class HttpClient:
             if time.monotonic() > until:
                 raise self.error("has not answered in time.", "timeout")
         return bytes(content)
+
+    def refusal(self, status: int, content: bytes) -> SourceError:
+        """The error for a status that is no success; a client whose server says why in a form of its own reads it."""
+        return self.refused(status)
 
     def refused(self, status: int) -> SourceError:
         """The error for an HTTP status that is no success; what the body says goes no further."""

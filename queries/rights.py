@@ -9,7 +9,7 @@ from collections.abc import Collection
 
 from queries.errors import SourceError
 
-# Errors and traces tell of single requests, and of what code and data look like.
+# Errors and traces tell of single requests, and of what code and data look like; questions of one's own cost.
 REQUESTS = "engineer"
 
 
@@ -22,3 +22,9 @@ def requests_only(roles: Collection[str], source: str) -> None:
     """Raises SourceError for a viewer who may not."""
     if not reads_requests(roles):
         raise SourceError("Errors and traces are shown to engineers only.", kind="bad_parameter", source=source)
+
+
+def explorer_only(roles: Collection[str]) -> None:
+    """Raises SourceError for a viewer who may not ask the metrics questions of his own."""
+    if REQUESTS not in roles:
+        raise SourceError("The metrics explorer is for engineers only.", kind="bad_parameter", source="metrics")

@@ -19,6 +19,7 @@ from queries.ledger_client import LedgerClient
 from queries.library import Column, Query, Source, find_query
 from queries.metrics_client import MetricsClient
 from queries.outside import OUTSIDE, Bounds, Outside, OutsideClient, OutsideSource, make_client
+from queries.promql_client import PromqlClient
 from queries.rollups import RollupStates
 from queries.state_client import StateClient
 
@@ -50,6 +51,8 @@ class Sources:
     fresh_for: float = 3600.0
     ledger_connections: int = 6
     prometheus_connections: int = 8
+    # Questions of engineers' own (queries/explorer.py): apart, so that they take no place from a page's.
+    explorer_connections: int = 2
     state_connections: int = 2
     # What lies in the state database explains pages and makes none: nobody waits long for it.
     state_timeout: float = 2.0
@@ -121,6 +124,7 @@ class _House:
             {
                 "ledger": sources.ledger_connections,
                 "metrics": sources.prometheus_connections,
+                "explorer": sources.explorer_connections,
                 "state": sources.state_connections,
                 **dict.fromkeys(OUTSIDE, sources.outside_connections),
             },
@@ -128,6 +132,7 @@ class _House:
         )
         self.ledger: LedgerClient | None = None
         self.metrics: MetricsClient | None = None
+        self.promql: PromqlClient | None = None
         self.state: StateClient | None = None
         self._outside: dict[OutsideSource, OutsideClient] = {}
         self._making = threading.Lock()
@@ -149,6 +154,17 @@ class _House:
                 zone=self.zone,
                 scrape_interval=sources.scrape_interval,
                 connections=sources.prometheus_connections,
+                query_timeout=sources.query_timeout,
+                connect_timeout=sources.connect_timeout,
+            )
+            self.promql = PromqlClient(
+                sources.prometheus.url,
+                token=sources.prometheus.token,
+                basic_auth=sources.prometheus.basic_auth,
+                headers=sources.prometheus.headers,
+                ca_file=sources.prometheus.ca_file,
+                zone=self.zone,
+                connections=sources.explorer_connections,
                 query_timeout=sources.query_timeout,
                 connect_timeout=sources.connect_timeout,
             )
@@ -236,7 +252,7 @@ class _House:
 
     def close(self) -> None:
         self.cache.close()
-        for client in (self.ledger, self.metrics, self.state, *self._outside.values()):
+        for client in (self.ledger, self.metrics, self.promql, self.state, *self._outside.values()):
             if client is not None:
                 client.close()
 
@@ -402,7 +418,12 @@ def answer_of(frame: pd.DataFrame) -> Answer:
 def source_states() -> dict[str, SourceState]:
     """What the last questions told of each configured source; a source that is not configured is left out."""
     house = _connected()
-    return {name: state for name, state in house.cache.states.items() if house.configured(name)}  # type: ignore[arg-type]
+    return {
+        name: state
+        for name, state in house.cache.states.items()
+        # The explorer asks the metrics: what an engineer tries there says nothing of their state.
+        if name != "explorer" and house.configured(name)  # type: ignore[arg-type]
+    }
 
 
 def rollup_states(*, deadline: float | None = None) -> RollupStates:
