@@ -234,11 +234,9 @@ def verdict(result: Result) -> str:
     """A contract's result in a sentence."""
     unit = result.contract.unit
     if result.state == "unknown":
-        return (
-            _(result.error)
-            if result.error
-            else _("The sources hold nothing of this window that could be compared yet.")
-        )
+        if result.error is None:
+            return _("The sources hold nothing of this window that could be compared yet.")
+        return " ".join(word for word in (known_alone(result), _(result.error)) if word)
     numbers = _("the ledger has {ledger}, the metrics {metric}: a difference of {difference}, expected {band}").format(
         ledger=plain(result.ledger, unit),  # type: ignore[arg-type]
         metric=plain(result.metric, unit),
@@ -250,6 +248,22 @@ def verdict(result: Result) -> str:
     if result.state == "explained":
         return _("What the metrics lose or tell late explains the difference: {numbers}.").format(numbers=numbers)
     return _("Ledger and metrics differ: {numbers}.").format(numbers=numbers)
+
+
+def known_alone(result: Result) -> str:
+    """The number of the source that answered, where the other did not; empty where neither did."""
+    unit = result.contract.unit
+    if result.ledger is not None:
+        return _("The ledger has {ledger}; there is no comparison.").format(ledger=plain(result.ledger, unit))  # type: ignore[arg-type]
+    if result.metric is not None:
+        return _("The metrics hold about {metric}; there is no comparison.").format(metric=plain(result.metric, unit))
+    return ""
+
+
+def shown_metric(result: Result) -> str:
+    """The metrics' number: beside the ledger's as it was scraped, alone no more than about that."""
+    told = plain(result.metric, result.contract.unit)
+    return _("about {number}").format(number=told) if result.one_sided and result.metric is not None else told
 
 
 def worst(states: Iterable[str]) -> str:

@@ -22,7 +22,7 @@ def mark(kpi: str, first: date, last: date | None = None) -> Mark | None:
     """
     day = last or first
     check = reconciliation.known(day)
-    known = [] if check is None else [one for one in check.of_kpi(kpi) if one.state != "unknown"]
+    known = [] if check is None else [one for one in check.of_kpi(kpi) if one.state != "unknown" or _away(one)]
     if check is None or not known:
         return None
     state = worst(one.state for one in known)
@@ -55,7 +55,14 @@ def _weight(result: Result) -> float:
     return max(found, abs(result.difference or 0.0)) / max(abs(float(result.ledger or 0)), 1.0)
 
 
+def _away(result: Result) -> bool:
+    """Whether one source did not answer: the other's number stands. One that is not configured is no news."""
+    return result.one_sided and result.error_kind != "not_configured"
+
+
 def _words(result: Result, state: str) -> str:
+    if state == "unknown":
+        return _("not compared: why")
     if state == "agrees":
         return state_name("agrees")
     share = None if result.share is None else abs(result.share)

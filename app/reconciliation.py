@@ -33,6 +33,8 @@ NIGHTLY_AT = timedelta(hours=2, minutes=30)
 # A viewer who looks at a day sees nothing older than this; a day that is over changes seldom.
 FRESH_SECONDS = 60.0
 FRESH_SECONDS_OVER = 600.0
+# Where a source did not answer it is soon asked again.
+FRESH_SECONDS_AWAY = 10.0
 WAIT_SECONDS = 45.0
 DAYS_KEPT = 8
 POLL_SECONDS = 0.05
@@ -63,6 +65,11 @@ class Check:
     def age(self) -> float:
         """Seconds since the check."""
         return (datetime.now(UTC) - self.at).total_seconds()
+
+    @property
+    def away(self) -> bool:
+        """Whether a source did not answer."""
+        return any(one.error is not None for one in self.results.values())
 
     def of_kpi(self, kpi: str) -> list[Result]:
         """The results of the contracts that belong to a KPI."""
@@ -124,7 +131,7 @@ class Checks:
             fresh = FRESH_SECONDS_OVER if over else FRESH_SECONDS
         with self._lock:
             kept = self._kept.get(day)
-            if kept is not None and kept.age < fresh:
+            if kept is not None and kept.age < (min(fresh, FRESH_SECONDS_AWAY) if kept.away else fresh):
                 return kept
             running = self._running.get(day)
             if running is None:
@@ -149,6 +156,7 @@ class Checks:
                 took = time.monotonic() - began
             check = Check(day, datetime.now(UTC), took, results)
             seconds.observe(took)
+            still_true = known(day) is not None
         except BaseException as error:
             failures.inc()
             with self._lock:
@@ -156,8 +164,11 @@ class Checks:
             future.set_exception(error)
             return
         with self._lock:
-            # What a source could not tell does not replace what is known; the age of that says how old it is.
-            if any(one.state != "unknown" for one in results.values()) or day not in self._kept:
+            # What a source could not tell does not replace what was found while that is still true; the age of that
+            # says how old it is. Later the number of the source that answers stands alone.
+            kept = self._kept.get(day)
+            compared = any(one.state != "unknown" for one in results.values())
+            if compared or kept is None or kept.away or not still_true:
                 self._kept.pop(day, None)
                 self._kept[day] = check
             while len(self._kept) > DAYS_KEPT:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,10 +21,12 @@ from app.findings import (
     evidence,
     expected,
     is_explained,
+    known_alone,
     labels_of,
     owner_role,
     plain,
     sentence,
+    shown_metric,
     signed,
     span,
     state_name,
@@ -63,10 +66,10 @@ def label(name: str) -> str:
 
 
 def check() -> reconciliation.Check:
-    """All contracts of the day. Raises SourceError where a source could tell nothing of any of them."""
+    """All contracts of the day. Raises SourceError where no source could tell anything of any of them."""
     found = reconciliation.checks.get(day, while_waiting=stop_if_left)
     errors = [one.error for one in found.results.values()]
-    if errors and all(errors):
+    if errors and all(errors) and not any(one.one_sided for one in found.results.values()):
         # Whichever source it was says it itself, as not configured or as away.
         queries.ledger("watermark")
         queries.probe("metrics")
@@ -75,11 +78,22 @@ def check() -> reconciliation.Check:
 
 
 def result() -> Result:
-    """The opened contract's result. Raises SourceError where a source could not be asked."""
+    """The opened contract's result, which holds one number at least. Raises SourceError where there is none."""
     one = check().results[chosen]
-    if one.error:
+    if one.error and not one.one_sided:
         raise queries.SourceError(one.error, kind="down")
     return one
+
+
+def no_comparison(results: Iterable[Result], key: str) -> None:
+    """Why there is no comparison, a sentence for each source that did not answer."""
+    for error, kind in {one.error: one.error_kind for one in results if one.error}.items():
+        if kind == "not_configured":
+            st.caption(f":material/settings: {_(error)}")
+            continue
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f":material/error: {_('No comparison.')} {_(error)}")
+            st.button(_("Retry"), key=f"{key}:again", icon=":material/refresh:", type="tertiary")
 
 
 def trends() -> dict[str, pd.DataFrame]:
@@ -103,6 +117,8 @@ def both_stamps(one: Result) -> str:
         for name, answer in ((_("Ledger"), one.ledger_answer), (_("Metrics"), one.metric_answer))
         if answer is not None
     ]
+    if one.one_sided:
+        return " · ".join(told)
     told.append(
         _("compared {start} to {end}, which both know").format(
             start=when(one.start), end=clock(one.end) if one.start.date() == one.end.date() else when(one.end)
@@ -146,7 +162,7 @@ def as_shown(frame: pd.DataFrame) -> pd.DataFrame:
             "contract": [label(name) for name in frame["contract"]],
             "state": [f"{STATE_SIGNS[state]} {state_name(state)}" for state in frame["state"]],
             "ledger": [plain(found[name].ledger, found[name].contract.unit) for name in frame["contract"]],  # type: ignore[arg-type]
-            "metric": [plain(found[name].metric, found[name].contract.unit) for name in frame["contract"]],
+            "metric": [shown_metric(found[name]) for name in frame["contract"]],
             "difference": [signed(found[name].difference, found[name].contract.unit) for name in frame["contract"]],
             "expected": [expected(found[name]) for name in frame["contract"]],
             "trend": frame["trend"],
@@ -186,6 +202,7 @@ def all_contracts() -> None:
         found = check()
         frame = reconcile_views.overview(found.results, trends())
         st.markdown(summary(found))
+        no_comparison(found.results.values(), "contracts")
         shown = as_shown(frame)
         right: Any = {"alignment": "right", "width": 125}
         st.dataframe(
@@ -208,7 +225,7 @@ def all_contracts() -> None:
                 ),
             },
         )
-        stamps = [one for one in found.results.values() if one.ledger_answer is not None]
+        stamps = [one for one in found.results.values() if one.ledger_answer or one.metric_answer]
         if stamps:
             st.caption(both_stamps(stamps[0]))
         return Figure(None, frame, drawn=True)
@@ -237,7 +254,9 @@ def one_contract() -> None:
     @panel(label(chosen), height=96, help=about(chosen), key="verdict")
     def verdict_panel() -> Figure:
         one = result()
-        st.markdown(f"{mark_of(one.state)} {verdict(one)}")
+        st.markdown(f"{mark_of(one.state)} {known_alone(one) if one.one_sided else verdict(one)}")
+        if one.one_sided:
+            no_comparison([one], "verdict")
         st.caption(both_stamps(one))
         return Figure(None, reconcile_views.overview({chosen: one}, {}), drawn=True)
 
@@ -253,6 +272,8 @@ def one_contract() -> None:
     )
     def minutes() -> Figure:
         one = result()
+        if one.one_sided:
+            return one_side(one)
         first, last = zoom(one)
         curves = within(reconcile_views.minutes(one), first, last)
         apart = within(reconcile_views.difference(one), first, last)
@@ -306,6 +327,9 @@ def one_contract() -> None:
     )
     def findings() -> Figure:
         one = result()
+        if one.one_sided:
+            st.caption(_("With one source alone there is nothing to compare."))
+            return Figure(None, finding_frame(one), drawn=True)
         told = sorted(enumerate(one.findings), key=lambda pair: (is_explained(pair[1].kind), -pair[1].size))
         if not told:
             st.markdown(f":green[:material/check_circle:] {_('Nothing was found.')}")
@@ -335,10 +359,13 @@ def one_contract() -> None:
                 key="by-label",
             )
             def by_label_panel() -> Figure:
-                frame = reconcile_views.parts(result()).copy(deep=False)
-                frame["expected"] = [
-                    edges(low, high, unit) for low, high in zip(frame["low"], frame["high"], strict=True)
-                ]
+                one = result()
+                frame = reconcile_views.parts(one).copy(deep=False)
+                frame["expected"] = (
+                    ["–" for _each in range(len(frame))]
+                    if one.one_sided
+                    else [edges(low, high, unit) for low, high in zip(frame["low"], frame["high"], strict=True)]
+                )
                 kind = "mxn" if unit == "mxn" else "number"
                 shown: dict[str, Any] = dict.fromkeys(contract.columns, "text")
                 shown |= {
@@ -379,6 +406,30 @@ def one_contract() -> None:
                 },
                 title=_("Scraped processes"),
             )
+
+
+def one_side(one: Result) -> Figure:
+    """The curve of the source that answered."""
+    curves = reconcile_views.minutes(one)
+    binned, width = reconcile_views.in_bins(curves, state=one.contract.kind == "gauge")
+    side = _("Ledger") if one.ledger is not None else _("Metrics")
+    drawn_one = line(
+        binned,
+        x="minute",
+        y="value",
+        unit=one.contract.unit,
+        title=f"{label(chosen)}: {side}",
+        zero=one.contract.kind != "gauge",
+        height=240,
+    )
+    words = (
+        _("State, minute by minute")
+        if one.contract.kind == "gauge"
+        else ngettext("In each minute", "In each {n} minutes", width).format(n=number(width))
+    )
+    st.caption(f"{side} · {words}")
+    drawn(drawn_one, "minutes:one")
+    return Figure(drawn_one.chart, curves, drawn=True)
 
 
 def about(name: str) -> str:

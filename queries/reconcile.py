@@ -9,19 +9,19 @@ is over is kept like every answer.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from queries.contracts import Contract, contracts
 from queries.errors import SourceError
-from queries.reconcile_model import Comparison, Finding, State, compare, moment, seconds_of
+from queries.reconcile_model import Comparison, Finding, State, alone, compare, moment, seconds_of
 from queries.sources import Answer, _connected, answer_of, ledger, metrics, timezone
 
 # So much is asked on both sides of the window: what lies at its edges is judged by what lies around.
@@ -41,7 +41,8 @@ class Result:
     `ledger` is exact (int, or Decimal for MXN; of a gauge the state at the end), `metric` what the samples hold
     between the edges, `difference` metric - ledger, expected between `low` and `high`; None where it is unknown.
     `state`: agrees; explained (by what metrics lose or tell late: resets, gaps, late rows); differs; unknown (a source
-    did not answer, which `error` says, or holds nothing of the window). `parts`, `curve`, `targets` as in `Comparison`.
+    did not answer, which `error` says, or holds nothing of the window). Where one source did not answer, the number of
+    the other stands all the same. `parts`, `curve`, `targets` as in `Comparison`.
     """
 
     contract: Contract
@@ -61,6 +62,12 @@ class Result:
     ledger_answer: Answer | None = None
     metric_answer: Answer | None = None
     error: str | None = None
+    error_kind: str | None = None
+
+    @property
+    def one_sided(self) -> bool:
+        """Whether one source did not answer and the other did."""
+        return self.error is not None and (self.ledger is not None or self.metric is not None)
 
     @property
     def share(self) -> float | None:
@@ -86,41 +93,47 @@ def reconcile(contract: str | Contract, start: datetime, end: datetime) -> Resul
     one = contracts()[contract] if isinstance(contract, str) else contract
     if end - start > LONGEST:
         raise ValueError("a window of reconciliation is at most two days long")
-    zone = timezone()
     now = datetime.now(UTC)
     asked_end = end
-    ledger_answer = metric_answer = None
+    errors: list[SourceError] = []
+    fresh = now - timedelta(seconds=max(one.freshness.ledger, one.freshness.metric))
+    events = samples = up = starts = None
     try:
-        known = answer_marks(one)
-        mark = min(known, now - timedelta(seconds=max(one.freshness.ledger, one.freshness.metric)))
-        end = min(end, _minute(mark))
+        end = min(end, _minute(min(answer_marks(one), fresh)))
         if end <= start:
-            return _unknown(one, start, asked_end, zone)
+            return _unknown(one, start, asked_end)
         span = {"start": _minute(start - AROUND), "end": end + AROUND}
         events = ledger(one.ledger.query, {**span, "end": min(end + AROUND, now)})
-        ledger_answer = answer_of(events)
-        samples = metrics(one.metric.query, span)
-        metric_answer = answer_of(samples)
-        up = metrics(
-            "reconcile/up", {**span, "jobs": tuple(sorted(set(samples["job"].dropna()))) if "job" in samples else ()}
-        )
     except SourceError as error:
-        return replace(
-            _unknown(one, start, asked_end, zone),
-            error=error.sentence,
-            ledger_answer=ledger_answer,
-            metric_answer=metric_answer,
-        )
-    found = compare(
-        one,
-        events,
-        samples,
-        up,
-        start=start.timestamp(),
-        end=end.timestamp(),
-        interval=_connected().sources.scrape_interval,
-    )
-    return _result(one, found, events, asked_end, zone, ledger_answer, metric_answer)
+        errors.append(error)
+        end = min(asked_end, _minute(fresh))
+        if end <= start:
+            return _unknown(one, start, asked_end, errors)
+        span = {"start": _minute(start - AROUND), "end": end + AROUND}
+    try:
+        samples = metrics(one.metric.query, span)
+        jobs = tuple(sorted(set(samples["job"].dropna()))) if "job" in samples else ()
+        up = metrics("reconcile/up", {**span, "jobs": jobs})
+        starts = metrics("reconcile/starts", {**span, "jobs": jobs})
+    except SourceError as error:
+        errors.append(error)
+        samples = None
+    if events is None and samples is None:
+        return _unknown(one, start, asked_end, errors)
+    window = {
+        "start": start.timestamp(),
+        "end": end.timestamp(),
+        "interval": _connected().sources.scrape_interval,
+    }
+    if events is None or samples is None or up is None:
+        found = alone(one, events, samples, up, **window)
+    else:
+        found = compare(one, events, samples, up, starts, **window)
+    return _result(one, found, events, asked_end, errors, *map(_answer, (events, samples)))
+
+
+def _answer(frame: pd.DataFrame | None) -> Answer | None:
+    return None if frame is None else answer_of(frame)
 
 
 def answer_marks(contract: Contract) -> datetime:
@@ -134,23 +147,27 @@ def _minute(when: datetime) -> datetime:
     return when.replace(second=0, microsecond=0)
 
 
-def _unknown(contract: Contract, start: datetime, end: datetime, zone: Any) -> Result:
+def _unknown(contract: Contract, start: datetime, end: datetime, errors: Sequence[SourceError] = ()) -> Result:
     empty = pd.DataFrame()
+    zone = timezone()
     return Result(
         contract, start.astimezone(zone), end.astimezone(zone), end.astimezone(zone),
         None, None, None, None, None, "unknown", empty, empty, empty,
+        error=errors[0].sentence if errors else None,
+        error_kind=errors[0].kind if errors else None,
     )  # fmt: skip
 
 
 def _result(
     contract: Contract,
     found: Comparison,
-    events: pd.DataFrame,
+    events: pd.DataFrame | None,
     asked_end: datetime,
-    zone: Any,
-    ledger_answer: Answer,
-    metric_answer: Answer,
+    errors: Sequence[SourceError],
+    ledger_answer: Answer | None,
+    metric_answer: Answer | None,
 ) -> Result:
+    zone = timezone()
     unknown = found.state == "unknown"
     curve = found.curve
     if len(curve):
@@ -160,8 +177,8 @@ def _result(
         start=found.start.astimezone(zone),
         end=found.end.astimezone(zone),
         asked_end=asked_end.astimezone(zone),
-        ledger=_exact(contract, found, events),
-        metric=None if unknown else found.metric,
+        ledger=None if events is None else _exact(contract, found, events),
+        metric=None if math.isnan(found.metric) else found.metric,
         difference=None if unknown else found.difference,
         low=None if unknown else found.low,
         high=None if unknown else found.high,
@@ -172,6 +189,8 @@ def _result(
         findings=_with_rows(contract, found.findings),
         ledger_answer=ledger_answer,
         metric_answer=metric_answer,
+        error=errors[0].sentence if errors else None,
+        error_kind=errors[0].kind if errors else None,
     )
 
 

@@ -56,6 +56,10 @@ APART = 30 * 60.0
 LAG = 900.0
 LATE = 10.0
 LATEST = 2 * 3600.0
+# Natural logarithm of how much likelier one story must be than another before it is told.
+SURE = 2.0
+SURE_OF_TWICE = 4.0
+SURE_OF_BURST = 10.0
 # A clock is not blamed for fewer events than this.
 MOST_BY_CHANCE = 8.0
 
@@ -121,12 +125,13 @@ class _Step:
 
 @dataclass(frozen=True)
 class _Away:
-    """A process that counts and is not scraped: from when to when, its share of all, its name where it is known."""
+    """A process that counts and is not scraped: since and until when, its share of all, name and labels where known."""
 
     since: float
     until: float
     share: float
     instance: str = ""
+    labels: frozenset[int] | None = None
 
 
 @dataclass
@@ -142,6 +147,8 @@ class _Target:
     vanishes: bool
     spacing: float
     raw: dict[int, Array] = field(default_factory=dict)
+    # When it was scraped, and when the process that answered was started; empty where it does not tell.
+    began: tuple[Array, Array] = field(default_factory=lambda: (np.empty(0), np.empty(0)))
 
     @property
     def instance(self) -> str:
@@ -158,6 +165,17 @@ class _Target:
         beyond = counted[-1] if self.vanishes else np.inf
         high = np.where(after < len(counted), counted[np.minimum(after, len(counted) - 1)], beyond)
         return low, high
+
+    def near(self, at: float) -> float:
+        """The time between its scrapes around a moment: it may change within a day."""
+        place = int(np.searchsorted(self.times, at))
+        steps = np.diff(self.times[max(place - 12, 0) : place + 12])
+        return float(np.median(steps)) if len(steps) > 2 else self.spacing
+
+    def at_first(self, label: int) -> float:
+        """What its counter showed when it was first scraped."""
+        values = self.raw.get(label)
+        return 0.0 if values is None else float(values[0])
 
     def about(self, label: int, at: Array) -> Array:
         """What it had counted by each moment, in a straight line between two scrapes."""
@@ -187,6 +205,29 @@ class _Events:
         return float(self.value[here if label is None else here & (self.label == label)].sum())
 
 
+class _Walls:
+    """The tube of a label, in which single events are put to another time."""
+
+    def __init__(self, tube: tuple[Array, Array], grid: Array, contract: Contract, eps: float) -> None:
+        self.low, self.high = (wall.copy() for wall in tube)
+        self.grid, self.contract, self.eps = grid, contract, eps
+
+    def put(self, old: float, new: float, value: float) -> None:
+        """Move an event of that value from one moment to another."""
+        tolerance = self.contract.tolerance
+        sign = 1.0 if old < new else -1.0
+        reach = np.array([min(old, new), max(old, new)])
+        a, b = np.searchsorted(self.grid, reach - tolerance.ahead, "left")
+        self.low[a:b] += sign * value
+        a, b = np.searchsorted(self.grid, reach + tolerance.behind + 1, "left")
+        self.high[a:b] += sign * value
+
+    def moves(self, a: float, b: float) -> float:
+        """How much D must move between two moments."""
+        near = slice(*np.searchsorted(self.grid, [a, b]))
+        return _variation(path(self.low[near], self.high[near], self.grid[near], 0, self.eps))
+
+
 def moment(seconds: float) -> datetime:
     """Seconds since 1970 as an aware moment."""
     return datetime.fromtimestamp(seconds, UTC)
@@ -207,6 +248,7 @@ def compare(
     events: pd.DataFrame,
     samples: pd.DataFrame,
     up: pd.DataFrame,
+    starts: pd.DataFrame | None = None,
     *,
     start: float,
     end: float,
@@ -215,18 +257,46 @@ def compare(
     """Both sides over [start, end) (seconds since 1970), from what is known of a little longer on both sides.
 
     `events`: at, committed (aware; null: unknown), the label columns and the value; of a gauge its changes, the first of
-    them its state. `samples`: time (s), the labels and value, as scraped; `up` the same of the targets' scrapes.
+    them its state. `samples`: time (s), the labels and value, as scraped; `up` the same of the targets' scrapes, `starts`
+    of when each process was started, where it tells.
     `interval` is the usual scrape interval. The window is cut to what the samples cover; a window of which they cover
     nothing is unknown.
     """  # noqa: E501
-    return _Work(contract, events, samples, up, interval).compare(start, end)
+    return _Work(contract, events, samples, up, interval, starts).compare(start, end)
+
+
+def alone(
+    contract: Contract,
+    events: pd.DataFrame | None,
+    samples: pd.DataFrame | None,
+    up: pd.DataFrame | None,
+    *,
+    start: float,
+    end: float,
+    interval: float,
+) -> Comparison:
+    """What one side says where the other cannot be asked (None): its number and curve, nothing of the other's.
+
+    The state is unknown, and what is not known is NaN. Of the metrics the number is what the samples hold between the
+    edges, or what they show at the end.
+    """
+    empty = pd.DataFrame({"time": [], "value": []}, dtype="float64")
+    known = samples if samples is not None else empty
+    work = _Work(contract, empty if events is None else events, known, empty if up is None else up, interval)
+    return work.alone(start, end, "ledger" if events is not None else "metric")
 
 
 class _Work:
     """One comparison under way."""
 
     def __init__(
-        self, contract: Contract, events: pd.DataFrame, samples: pd.DataFrame, up: pd.DataFrame, interval: float
+        self,
+        contract: Contract,
+        events: pd.DataFrame,
+        samples: pd.DataFrame,
+        up: pd.DataFrame,
+        interval: float,
+        starts: pd.DataFrame | None = None,
     ) -> None:
         self.contract = contract
         self.interval = interval
@@ -235,7 +305,7 @@ class _Work:
         self.labels = _labels(events, samples, contract)
         self.events = _events(events, contract, self.labels)
         self.fetched = (float(samples["time"].min()), float(samples["time"].max())) if len(samples) else (0.0, 0.0)
-        self.targets = _targets(samples, up, contract, self.labels, interval, self.events)
+        self.targets = _targets(samples, up, starts, contract, self.labels, interval, self.events)
 
     # --- the window ---
 
@@ -254,6 +324,35 @@ class _Work:
         if lost > max(MISSED * self.spacing, 60.0):
             findings.append(self._lost(last, end))
         return self._told(findings)
+
+    def alone(self, start: float, end: float, known: str) -> Comparison:
+        if known == "metric":
+            if not self.targets:
+                return self._unknown(start, end)
+            start = max(start, min(t.times[0] for t in self.targets), self._common_begin())
+            end = min(end, max(t.times[-1] for t in self.targets))
+            if start >= end:
+                return self._unknown(start, end)
+        self.start, self.end = start, end
+        parts, curve = self._parts(), self._curve()
+        total = float(parts[known].sum())
+        other = "metric" if known == "ledger" else "ledger"
+        nothing = dict.fromkeys((other, "difference", "low", "high"), math.nan)
+        nan = math.nan
+        return Comparison(
+            moment(start),
+            moment(end),
+            total if known == "ledger" else nan,
+            total if known == "metric" else nan,
+            nan,
+            nan,
+            nan,
+            "unknown",
+            parts.assign(**nothing),
+            curve.assign(**nothing),
+            self._target_frame(),
+            (),
+        )
 
     @property
     def spacing(self) -> float:
@@ -319,8 +418,12 @@ class _Work:
         findings += moved
         while away is not None:
             lost = [s for s in steps if s.size < 0 and away.since < s.b < away.until + self.interval]
+            lost = [s for s in lost if away.labels is None or s.label in away.labels]
             if not lost:
                 break
+            past, lost = bursts(lost, events, away.until)
+            findings += [self._of_steps("row_without_metric", group) for group in past]
+            steps = [s for s in steps if all(s not in group for group in past)]
             instances = (away.instance,) if away.instance else ()
             findings.append(self._of_steps("replica_missing", lost, instances=instances, share=away.share))
             steps = [s for s in steps if s not in lost]
@@ -353,7 +456,7 @@ class _Work:
             skews.append(skew)
             steps = rest
             for other in skews[:-1]:
-                steps = _apart_from(steps, other)
+                steps = _apart_from(steps, other, 2 * self.interval)
         findings += skews
         if late_known and steps:
             events, late = self._late(events, steps, targets)
@@ -361,7 +464,7 @@ class _Work:
                 findings += late
                 steps = self._steps(events, targets)
                 for skew in skews:
-                    steps = _apart_from(steps, skew)
+                    steps = _apart_from(steps, skew, 2 * self.interval)
         return events, steps, findings
 
     def _of_steps(self, kind: Kind, steps: Sequence[_Step], instances: tuple[str, ...] = (), **facts: Any) -> Finding:
@@ -424,34 +527,25 @@ class _Work:
             candidates = mine[beside]
             if not len(candidates):
                 continue
-            low, high = (wall.copy() for wall in self._tube(label, events, targets, grid))
-            spans = {}
-            for index in candidates.tolist():
-                reach = np.array([events.at[index], events.committed[index]])
-                spans[index] = (
-                    slice(*np.searchsorted(grid, reach - tolerance.ahead, "left")),
-                    slice(*np.searchsorted(grid, reach + tolerance.behind + 1, "left")),
-                )
+            walls = _Walls(self._tube(label, events, targets, grid), grid, self.contract, self.eps)
 
-            def move(index: int, sign: float, low: Array = low, high: Array = high, spans: Any = spans) -> None:
-                low[spans[index][0]] += sign * events.value[index]
-                high[spans[index][1]] += sign * events.value[index]
+            def move(index: int, *, back: bool = False, walls: _Walls = walls) -> None:
+                moments = float(events.at[index]), float(events.committed[index])
+                walls.put(*(moments[::-1] if back else moments), float(events.value[index]))
 
-            def moves(index: int, low: Array = low, high: Array = high, label: int = label) -> float:
-                reach = np.searchsorted(grid, [events.at[index] - 300, events.committed[index] + 300])
-                near = slice(*reach)
-                return _variation(path(low[near], high[near], grid[near], label, self.eps))
+            def moves(index: int, walls: _Walls = walls) -> float:
+                return walls.moves(float(events.at[index]) - 300, float(events.committed[index]) + 300)
 
-            for index in spans:
-                move(index, 1)
-            kept = set(spans)
+            kept = set(candidates.tolist())
+            for index in kept:
+                move(index)
             for _ in range(4):
                 before = len(kept)
                 for index in sorted(kept, key=lambda i: -float(waited[i])):
                     late = moves(index)
-                    move(index, -1)
+                    move(index, back=True)
                     if moves(index) > late + self.eps:
-                        move(index, 1)
+                        move(index)
                     else:
                         kept.remove(index)
                 if len(kept) == before:
@@ -488,7 +582,19 @@ class _Work:
     def _skew(
         self, events: _Events, steps: list[_Step], targets: Sequence[_Target]
     ) -> tuple[_Events, list[_Step], Finding | None]:
-        """A time by which all events of a while are apart: the ledger's clock and the scrapes' are not the same."""
+        """A time by which all events of a while are apart: the ledger's clock and the scrapes' are not the same.
+
+        Two whiles of nearly the same time look like one long one; where that explains too little, each by itself.
+        """
+        for each in (False, True):
+            moved, rest, found = self._off(events, steps, targets, each=each)
+            if found is not None:
+                return moved, rest, found
+        return events, steps, None
+
+    def _off(
+        self, events: _Events, steps: list[_Step], targets: Sequence[_Target], *, each: bool
+    ) -> tuple[_Events, list[_Step], Finding | None]:
         before = _variation(steps)
         labels = {s.label for s in steps}
         best: tuple[float, float, float, float] = (before, 0.0, 0.0, 0.0)
@@ -509,7 +615,11 @@ class _Work:
                 continue
             # A fall is an event at the ledger's time, the rise the same event at that of the scrapes.
             while_off = densest([s for s in steps if s.size < 0], {id(fall) for fall, _ in pairs})
-            spans = {while_off, (min(fall.a for fall, _ in pairs), max(fall.b for fall, _ in pairs))}
+            groups = _clusters(pairs, key=lambda pair: pair[0].b) if each else [pairs]
+            if each and len(groups) == 1:
+                continue
+            spans = {(min(fall.a for fall, _ in group), max(fall.b for fall, _ in group)) for group in groups}
+            spans |= set() if each else {while_off}
             for exact in np.arange(lag - self.interval, lag + self.interval + 1, self.interval / 2):
                 for first, last in spans:
                     attempt(float(exact), first, last)
@@ -527,13 +637,18 @@ class _Work:
             for by in np.arange(-self.interval, self.interval + 1, max(pace / 12, 2.0)):
                 attempt(lag + by, first, last)
         _, lag, first, last = best
-        moved = shifted(lag, first, last)
+        moved = self._each(shifted(lag, first, last), events, lag, (first, last), targets)
+        # When a row was written the same clock has told.
+        written = (events.committed >= first) & (events.committed <= last)
+        moved = replace(moved, committed=np.where(written, events.committed + lag, events.committed))
         after = self._steps(moved, targets)
-        # Of what stands in that time it must explain most.
+        # Of what stands in that time it must explain most: of the falls or of the rises, for it makes as many of both.
         a, b = first - abs(lag), last + abs(lag)
-        if _variation(_within(after, a, b)) > 0.5 * _variation(_within(steps, a, b)):
+        was, left = ([sum(abs(s.size) for s in _within(told, a, b) if (s.size > 0) == up) for up in (False, True)]
+                     for told in (steps, after))  # fmt: skip
+        if min(was[0] - left[0], was[1] - left[1]) < 0.5 * min(was):
             return events, steps, None
-        touched = self._in_window(events.at) & (events.at >= first) & (events.at <= last)
+        touched = self._in_window(events.at) & (moved.at != events.at)
         finding = Finding(
             "clock_skew",
             moment(first),
@@ -542,17 +657,49 @@ class _Work:
             float(events.value[touched].sum()),
             facts={"lag": lag},
         )
-        return moved, _apart_from(after, finding), finding
+        return moved, _apart_from(after, finding, 2 * self.interval), finding
+
+    def _each(
+        self, moved: _Events, events: _Events, lag: float, edges: tuple[float, float], targets: Sequence[_Target]
+    ) -> _Events:
+        """Where a clock was set, events of both clocks bear the same times: which moved is judged one by one."""
+        at = moved.at.copy()
+        grid = self._grid(targets)
+        reach = abs(lag) + 4 * self.spacing
+        for label in np.unique(events.label):
+            beside = np.any([np.abs(events.at - edge) <= reach for edge in edges], axis=0) & (events.label == label)
+            # Rows that may have been written late are judged as such, afterwards.
+            beside &= ~(events.committed - events.at >= LATE)
+            doubtful = np.flatnonzero(beside).tolist()
+            walls = _Walls(self._tube(int(label), moved, targets, grid), grid, self.contract, self.eps)
+            for _ in range(4):
+                before = at.copy()
+                for index in doubtful:
+                    here, there = float(at[index]), float(2 * events.at[index] + lag - at[index])
+                    near = min(here, there) - 300, max(here, there) + 300
+                    stays = walls.moves(*near)
+                    if stays <= self.eps:
+                        continue
+                    walls.put(here, there, float(events.value[index]))
+                    if walls.moves(*near) < stays - self.eps:
+                        at[index] = there
+                    else:
+                        walls.put(there, here, float(events.value[index]))
+                if np.array_equal(before, at):
+                    break
+        return replace(moved, at=at)
 
     def _resets(self, steps: list[_Step], targets: Sequence[_Target]) -> tuple[list[_Step], list[Finding]]:
         rest, findings = list(steps), []
         for target in targets:
             spans = list(target.restarts)
             last = float(target.times[-1])
-            if target.vanishes and not any(s.size < 0 and s.a > last + 2 * self.spacing for s in rest):
+            spacing = target.near(last)
+            if target.vanishes and not self._lacks_more(rest, last, last + spacing):
                 # It was ended for good: what it counted after its last scrape is lost, and nothing since.
-                spans.append((last, last + self.spacing))
+                spans.append((last, last + spacing))
             for a, b in spans:
+                spacing = target.near(a)
                 # What it lost happened between the two scrapes.
                 mine = [
                     s
@@ -560,13 +707,25 @@ class _Work:
                     if s.size < 0
                     and s.a < b + self.contract.tolerance.behind
                     and s.b > a
-                    and (s.b - s.a < 4 * self.spacing or s.a <= a + self.spacing)
+                    and (s.b - s.a < 4 * spacing or s.a <= a + spacing)
                 ]
                 if mine:
                     rest = [s for s in rest if s not in mine]
                     lost = self._of_steps("counter_reset", mine, instances=(target.instance,))
                     findings.append(replace(lost, start=moment(a), end=moment(b)))
         return rest, findings
+
+    def _lacks_more(self, steps: Iterable[_Step], a: float, b: float) -> bool:
+        """Whether more is missing after `a` than had happened by `b`, when the next scrape was due."""
+        tolerance = self.contract.tolerance
+        lost: dict[int, float] = defaultdict(float)
+        for s in steps:
+            if s.size < 0 and s.b > a:
+                if s.a > b + self.interval:
+                    return True
+                lost[s.label] -= s.size
+        happened = {label: self.events.between(label, a - tolerance.behind - 1, b + tolerance.ahead) for label in lost}
+        return any(size > happened[label] + self.eps for label, size in lost.items())
 
     def _wrong_labels(self, steps: list[_Step], away: _Away | None = None) -> tuple[list[_Step], list[Finding]]:
         """Falls of one label that are rises of another at the same time, most of either's.
@@ -578,14 +737,14 @@ class _Work:
         for s in sorted(steps, key=lambda s: s.b):
             by_label[s.label][s.size > 0].append(s)
 
-        def matches(source: int, to: int) -> list[tuple[_Step, _Step, float]]:
+        def matches(source: int, to: int, by: float = 0.0) -> list[tuple[_Step, _Step, float]]:
             pairs, used = [], dict(left)
             for fall in by_label[source][0]:
                 for rise in by_label[to][1]:
-                    if rise.a > fall.b + self.interval:
+                    if rise.a > fall.b + by + self.interval:
                         break
                     size = min(used[id(fall)], used[id(rise)])
-                    if size > self.eps and fall.a <= rise.b + self.interval:
+                    if size > self.eps and fall.a + by <= rise.b + self.interval:
                         used[id(fall)] -= size
                         used[id(rise)] -= size
                         pairs.append((fall, rise, size))
@@ -602,7 +761,24 @@ class _Work:
                 fell = sum(left[id(s)] for s in by_label[source][0] if a <= s.b <= b)
                 rose = sum(left[id(s)] for s in by_label[to][1] if a <= s.b <= b)
                 absent = away.share if away is not None and away.since < b and away.until > a else 0.0
-                if moved < 0.5 * rose or (not absent and moved < 0.5 * fell):
+                # How much falls meet rises by chance: as much as they do some minutes earlier or later.
+                chance = float(
+                    np.mean(
+                        [
+                            sum(size for fall, _, size in matches(source, to, by) if a <= fall.b <= b)
+                            for by in (-1500.0, -900.0, -420.0, 420.0, 900.0, 1500.0)
+                        ]
+                    )
+                )
+                surely = [
+                    float(_surprise(np.array(moved), np.array(whole), np.array(max(chance / whole, 0.05))))
+                    for whole in ((rose,) if absent else (rose, fell))
+                ]
+                if min(surely) < SURE:
+                    continue
+                if moved < 0.5 * rose and moved < (0.5 if absent else 0.8) * fell:
+                    continue
+                if not absent and moved < 0.5 * fell and moved < 0.8 * rose:
                     continue
                 if absent and fell < (absent + 0.25) * self.events.between(source, a, b):
                     continue
@@ -632,10 +808,16 @@ class _Work:
             spans += [(-math.inf, target.times[0])] if target.appears else []
             for a, b in spans:
                 mine = [s for s in falls if s.b > a and s.b < b + self.interval]
+                if math.isinf(a):
+                    # What it had counted when it came bounds what it can have counted before.
+                    mine = [
+                        s for s in mine if target.at_first(s.label) >= -sum(o.size for o in mine if o.label == s.label)
+                    ]
                 lost = -sum(s.size for s in mine)
                 counted = events.between(None, a, b)
                 if lost > self.eps:
-                    return _Away(a, b, min(lost / max(counted, lost), 1.0), target.instance)
+                    labels = frozenset(s.label for s in mine)
+                    return _Away(a, b, min(lost / max(counted, lost), 1.0), target.instance, labels)
         if thinned(falls, events):
             a, b = min(s.a for s in falls), max(s.b for s in falls)
             return _Away(a, b, -sum(s.size for s in falls) / max(events.between(None, a, b), self.eps))
@@ -646,40 +828,73 @@ class _Work:
     ) -> tuple[list[_Step], list[_Step]]:
         """The rises where a process counted something again, and those where it counted what never was.
 
-        What is counted again always comes beside itself: the same process counted at least twice as much of that label
-        between two scrapes. What never was comes beside another by chance, and most often alone.
+        What is counted again comes beside itself: between two scrapes a process counted at least twice as much of that
+        label as rose, and the ledger has as many. What never was comes beside another by chance. Of each single one no
+        sample tells which it is; of many, how many more stand beside another than chance would have it.
         """
-        beside: list[_Step] = []
-        alone: list[_Step] = []
-        chances = []
-        for s in steps:
-            twice = 0.0
-            for target in targets:
-                counted = target.counted.get(s.label)
-                if counted is None:
-                    continue
-                first = max(int(np.searchsorted(target.times, s.a, "right")) - 1, 0)
-                last = int(np.searchsorted(target.times, s.b, "left"))
-                added = np.diff(counted[first : last + 1]) / 2
-                twice += float((np.floor(added + self.eps) if self.contract.unit == "count" else added).sum())
-            (beside if twice >= s.size - self.eps else alone).append(s)
-            usual = events.between(s.label, s.b - 1800, s.b + 1800) / 3600
-            # What never was stands beside its like, too.
-            usual += sum(o.size for o in steps if abs(o.b - s.b) <= 600) / 1200
-            usual *= self.spacing / len(targets)
-            usual /= 1.0 if self.contract.unit == "count" else max(s.size, self.eps)
-            chances.append(1 - math.exp(-usual * max((s.b - s.a) / self.spacing, 1.0)))
-        if not beside:
-            return [], alone
-        n, chance = len(steps), min(max(float(np.mean(chances)), 0.02), 0.98)
-        if not alone:
-            # A few beside others are still chance when others are many.
-            return (beside, []) if n * -math.log(chance) > 0.7 else ([], beside)
-        # Both stories at once: more stand beside another than chance would have it.
-        expected, spread = n * chance, math.sqrt(n * chance * (1 - chance))
-        if len(beside) >= 4 and len(beside) > expected + 2.5 * spread:
-            return beside, alone
-        return [], steps
+        fit, sizes, chances = np.zeros(len(steps)), np.ones(len(steps)), np.zeros(len(steps))
+        for place, s in enumerate(steps):
+            # What a step of several holds may have come a scrape before the last of them.
+            sizes[place], since = (
+                (s.size, s.a - (self.spacing if s.size > 1.5 else 0.0)) if not self.money else (1, s.a)
+            )
+            known, cells = self._twice_as_much(s.label, since, s.b, events, targets)
+            fit[place] = float(known >= s.size - 0.011) if self.money else min(known, s.size)
+            rate = events.between(s.label, s.b - 1800, s.b + 1800) / 3600
+            # What never was stands beside its like, too, where the ledger has a row near.
+            like = max(
+                sum(o.size for o in steps if o is not s and abs(o.b - s.b) <= w) / (2 * w) for w in (60, 200, 600)
+            )
+            size = max(s.size, self.eps) if self.money else 1.0
+            near = 1 - math.exp(-rate / size * (self.spacing + self.contract.tolerance.behind))
+            usual = (rate + like * near) * self.spacing / len(targets) / size
+            # None beside it, and no two beside each other in what else was scraped meanwhile.
+            none = -usual + max(cells - 1, 0.0) * (math.log1p(usual) - usual)
+            chances[place] = min(max(1 - math.exp(none), 0.02), 0.98)
+        shares = np.linspace(0.0, 1.0, 51)[:, None] * (1.0 if (fit >= sizes).all() else 0.99)
+        yes = np.log(shares + (1 - shares) * chances)
+        no = np.log(np.maximum((1 - shares) * (1 - chances), 1e-300))
+        # Several at once are one happening.
+        stories = ((fit * yes + (sizes - fit) * no) / sizes).sum(axis=1)
+        best = int(np.argmax(stories))
+        if stories[best] - stories[0] <= SURE_OF_TWICE:
+            return [], steps
+        share = float(shares[best, 0])
+        if share >= 0.9:
+            return steps, []
+        again, wanted = set(), share * float(sizes.sum())
+        for place in sorted(np.flatnonzero(fit >= sizes).tolist(), key=lambda place: chances[place]):
+            if wanted >= sizes[place] / 2:
+                again.add(place)
+                wanted -= sizes[place]
+        return [s for i, s in enumerate(steps) if i in again], [s for i, s in enumerate(steps) if i not in again]
+
+    @property
+    def money(self) -> bool:
+        return self.contract.unit == "mxn"
+
+    def _twice_as_much(
+        self, label: int, a: float, b: float, events: _Events, targets: Sequence[_Target]
+    ) -> tuple[float, float]:
+        """How much of a label can have been counted again between two moments, and by how many pairs of scrapes."""
+        tolerance = self.contract.tolerance
+        most = events.between(label, a - self.spacing - tolerance.behind - 1, b + tolerance.ahead)
+        twice = cells = 0.0
+        for target in targets:
+            counted = target.counted.get(label)
+            if counted is None:
+                continue
+            first = max(int(np.searchsorted(target.times, a, "right")) - 1, 0)
+            last = int(np.searchsorted(target.times, b, "left"))
+            added = np.diff(counted[first : last + 1]) / 2
+            times = target.times[first : last + 1]
+            happened = [
+                events.between(label, x - tolerance.behind - 1, y + tolerance.ahead)
+                for x, y in itertools.pairwise(times.tolist())
+            ]
+            twice += float(np.minimum(added if self.money else np.floor(added + self.eps), happened).sum())
+            cells += len(added)
+        return min(twice, most), cells
 
     # --- gauges ---
 
@@ -971,6 +1186,7 @@ def _events(frame: pd.DataFrame, contract: Contract, labels: list[tuple[str, ...
 def _targets(
     samples: pd.DataFrame,
     up: pd.DataFrame,
+    starts: pd.DataFrame | None,
     contract: Contract,
     labels: list[tuple[str, ...]],
     interval: float,
@@ -1003,12 +1219,30 @@ def _targets(
     answered = up[up["value"] == 1] if ups and len(up) else up[:0]
     who = np.array([hash(key) for key in _tuples(answered, ups)], dtype=np.int64)
     moments = answered["time"].to_numpy("float64") if len(answered) else np.empty(0)
+    begun = _starts(starts, names)
     found = []
     for key, series in sorted(targets.items()):
         name = {n: v for n, v in zip(names, key, strict=True) if v}
         scraped = np.sort(moments[who == hash(tuple(name.get(n, "") for n in ups))]) if len(who) else np.empty(0)
         times = np.unique(np.concatenate([*(one[1] for one in series), scraped]))
-        found.append(_target(name, times, scraped, series, contract, labels, interval, whole, events))
+        began = begun.get(tuple(name.items()), (np.empty(0), np.empty(0)))
+        found.append(_target(name, times, scraped, began, series, contract, labels, interval, whole, events))
+    return found
+
+
+def _starts(frame: pd.DataFrame | None, names: Sequence[str]) -> dict[tuple[tuple[str, str], ...], tuple[Array, Array]]:
+    """By target, when it was scraped and when the process that answered was started."""
+    if frame is None or not len(frame):
+        return {}
+    known = [name for name in names if name in frame]
+    told = defaultdict(list)
+    rows = zip(_tuples(frame, known), frame["time"], frame["value"], strict=True)
+    for key, at, value in rows:
+        told[tuple((n, v) for n, v in zip(known, key, strict=True) if v)].append((float(at), float(value)))
+    found = {}
+    for target, samples in told.items():
+        samples.sort()
+        found[target] = (np.array([at for at, _ in samples]), np.array([value for _, value in samples]))
     return found
 
 
@@ -1023,6 +1257,7 @@ def _target(
     name: dict[str, str],
     times: Array,
     scraped: Array,
+    began: tuple[Array, Array],
     series: list[tuple[int, Array, Array]],
     contract: Contract,
     labels: list[tuple[str, ...]],
@@ -1033,7 +1268,7 @@ def _target(
     gauge = contract.kind == "gauge"
     steps = np.diff(scraped if len(scraped) > 2 else times)
     spacing = max(float(np.median(steps)), 1.0) if len(steps) else interval
-    restarts = [] if gauge else _restarts(times, series)
+    restarts = [] if gauge else _restarts(began, series)
     starts = np.array([b for _, b in restarts])
     target = _Target(
         name,
@@ -1044,6 +1279,7 @@ def _target(
         appears=bool(times[0] > whole[0] + max(4 * spacing, 2 * interval)),
         vanishes=bool(times[-1] < whole[1] - max(4 * spacing, 2 * interval)),
         spacing=spacing,
+        began=began,
     )
     # A series may be sampled later than its target only while the first scrapes of what was fetched come in.
     settled = times[0] + (2 * spacing if spacing <= 60 else 300.0)
@@ -1090,12 +1326,15 @@ def _bands(counted: dict[int, Array], labels: list[tuple[str, ...]], contract: C
     return bands
 
 
-def _restarts(times: Array, series: list[tuple[int, Array, Array]]) -> list[tuple[float, float]]:
-    """Where a process began anew: some counter fell. What several series say is one restart where they overlap."""
+def _restarts(began: tuple[Array, Array], series: list[tuple[int, Array, Array]]) -> list[tuple[float, float]]:
+    """Where a process began anew: some counter fell, or it says so. What several say is one where they overlap."""
     spans: list[tuple[float, float]] = []
     for _, stamps, values in series:
         fell = np.flatnonzero(np.diff(values) < 0)
         spans += list(zip(stamps[fell].tolist(), stamps[fell + 1].tolist(), strict=True))
+    scraped, started = began
+    anew = np.flatnonzero(np.abs(np.diff(started)) > 0.5)
+    spans += list(zip(scraped[anew].tolist(), scraped[anew + 1].tolist(), strict=True))
     spans.sort()
     merged: list[tuple[float, float]] = []
     for a, b in spans:
@@ -1112,12 +1351,11 @@ def _gaps_of(times: Array, interval: float) -> list[tuple[float, float, int]]:
         return []
     steps = np.diff(times)
     gaps = []
-    for index in np.flatnonzero(steps > max(MISSED * interval, 1.0)):
-        left, right = steps[max(index - 12, 0) : index], steps[index + 1 : index + 13]
-        usual = max((float(np.median(side)) for side in (left, right) if len(side)), default=interval)
-        if steps[index] > MISSED * max(usual, interval):
-            missed = round(steps[index] / max(usual, interval)) - 1
-            gaps.append((float(times[index]), float(times[index + 1]), missed))
+    for index in np.flatnonzero(steps > max(MISSED * float(np.quantile(steps, 0.02)), 1.0)):
+        sides = (steps[max(index - 12, 0) : index], steps[index + 1 : index + 13])
+        usual = max((float(np.median(side)) for side in sides if len(side) > 3), default=interval)
+        if steps[index] > MISSED * usual:
+            gaps.append((float(times[index]), float(times[index + 1]), round(steps[index] / usual) - 1))
     return gaps
 
 
@@ -1171,11 +1409,14 @@ def _within(steps: Iterable[_Step], a: float, b: float) -> list[_Step]:
     return [s for s in steps if a <= s.b <= b]
 
 
-def _apart_from(steps: Iterable[_Step], skew: Finding) -> list[_Step]:
-    """The steps that are none of a clock's: where it was set, events of both clocks bear the same times."""
-    lag, (first, last) = abs(skew.facts["lag"]), (skew.start.timestamp(), skew.end.timestamp())
-    edges = ((first - lag - 60, first + 2 * lag + 60), (last - 2 * lag - 60, last + lag + 60))
-    return [s for s in steps if all(s.b < since or s.a > until for since, until in edges)]
+def _apart_from(steps: Iterable[_Step], skew: Finding, within: float) -> list[_Step]:
+    """The steps that are none of a clock's: where it was set, what is left in pairs by its lag apart is its own."""
+    lag, (first, last) = skew.facts["lag"], (skew.start.timestamp(), skew.end.timestamp())
+    reach = 2 * abs(lag) + 60
+    beside = [s for s in steps if min(abs(s.b - first), abs(s.b - last)) <= reach]
+    pairs = [*paired(beside, lag, within), *paired(beside, -lag, within)]
+    gone = {id(s) for pair in pairs for s in pair}
+    return [s for s in steps if id(s) not in gone]
 
 
 def _clusters(items: Iterable[Any], key: Callable[[Any], float]) -> list[list[Any]]:
@@ -1265,6 +1506,62 @@ def thinned(falls: Sequence[_Step], events: _Events) -> bool:
     return True
 
 
+def bursts(falls: Sequence[_Step], events: _Events, until: float) -> tuple[list[list[_Step]], list[_Step]]:
+    """Of the falls while a process is away those that its share cannot account for, and the rest.
+
+    Which of the rows nobody scraped were counted and which were not, no sample tells. But the process takes the same
+    share of every label at every time: where far more of one label is missing for a while, the excess was never
+    counted. A scan for the stretch of each label whose excess is the least likely.
+    """
+    left = sorted(falls, key=lambda s: s.b)
+    found: list[list[_Step]] = []
+    for label in sorted({s.label for s in falls}):
+        mine = [s for s in left if s.label == label]
+        at, total = events.of(label)
+        ends = np.array([s.b for s in mine])
+        begins = np.array([s.a for s in mine])
+        sizes = np.concatenate([[0.0], np.cumsum([-s.size for s in mine])])
+        first, last = min(s.a for s in falls), max(s.b for s in falls)
+        all_lost, everything = -sum(s.size for s in left), events.between(None, first, last)
+        best, span = SURE_OF_BURST, (0, 0)
+        excess = 0.0
+        for i in range(len(mine)):
+            upto = np.arange(i + 1, int(np.searchsorted(ends, begins[i] + APART, "right")) + 1)
+            if not len(upto):
+                continue
+            lost = sizes[upto] - sizes[i]
+            happened = (
+                total[np.searchsorted(at, ends[upto - 1], "right")] - total[np.searchsorted(at, begins[i], "right")]
+            )
+            happened = np.maximum(happened, lost)
+            share = np.clip((all_lost - lost) / np.maximum(everything - happened, lost + 1e-9), 1e-6, 0.999)
+            likelihood = _surprise(lost, happened, share)
+            more = (lost - share * happened) / (1 - share)
+            # The share must be known from what else was lost.
+            known = (all_lost - lost >= MOST_BY_CHANCE) & (everything - happened >= 2 * MOST_BY_CHANCE)
+            likelihood = np.where(known & (more >= MOST_BY_CHANCE / 2), likelihood, 0.0)
+            k = int(np.argmax(likelihood))
+            if likelihood[k] > best:
+                best, span, excess = float(likelihood[k]), (i, int(upto[k])), float(more[k])
+        if span[1]:
+            group: list[_Step] = []
+            for s in sorted(mine[slice(*span)], key=lambda s: s.size):
+                if -s.size <= excess + 0.5:
+                    group.append(s)
+                    excess += s.size
+            found.append(group)
+            left = [s for s in left if s not in group]
+    return found, left
+
+
+def _surprise(lost: Array, happened: Array, share: Array) -> Array:
+    """The logarithm by which a share of their own explains the lost ones better than the common one; 0 where fewer."""
+    own, share = np.clip(lost / np.maximum(happened, 1e-9), 1e-6, 1 - 1e-6), np.clip(share, 1e-6, 1 - 1e-6)
+    gain = lost * np.log(own / share) + (happened - lost) * np.log((1 - own) / (1 - share))
+    result: Array = np.where(own > share, gain, 0.0)
+    return result
+
+
 def twins(targets: Sequence[_Target]) -> list[tuple[_Target, _Target]]:
     """Targets that are one process under two names: their counters hold the same values and move together."""
     found: list[tuple[_Target, _Target]] = []
@@ -1292,4 +1589,17 @@ def _same(one: _Target, other: _Target) -> bool:
         left, right = one.raw[label][before], one.raw[label][after]
         fits += float(np.mean((here >= np.minimum(left, right) - 1e-6) & (here <= np.maximum(left, right) + 1e-6)))
         changes += float(np.count_nonzero(np.diff(here)))
-    return changes >= 3 and fits / len(other.raw) > 0.98
+    # Of one that says by itself that it is the same process nothing has to happen.
+    return (changes >= 3 or _one_process(one, other)) and fits / len(other.raw) > 0.98
+
+
+def _one_process(one: _Target, other: _Target) -> bool:
+    """Whether both say that they were started at the very same moment, as long as both are scraped."""
+    (mine, started), (times, values) = one.began, other.began
+    if len(mine) < 3 or len(times) < 3:
+        return False
+    place = np.clip(np.searchsorted(mine, times, "right") - 1, 0, len(mine) - 1)
+    after = np.clip(place + 1, 0, len(mine) - 1)
+    same = (np.abs(started[place] - values) < 0.005) | (np.abs(started[after] - values) < 0.005)
+    inside = (times >= mine[0]) & (times <= mine[-1])
+    return int(inside.sum()) >= 3 and bool(same[inside].all())

@@ -81,11 +81,15 @@ def overview(results: Mapping[str, Result], trends: Mapping[str, pd.DataFrame]) 
 
 
 def minutes(result: Result) -> pd.DataFrame:
-    """Both sides minute by minute: minute (configured zone), source (ledger or metrics), value in the unit."""
+    """Both sides, or the one that is known, minute by minute.
+
+    Columns: minute (configured zone), source (ledger or metrics), value in the unit.
+    """
     curve = result.curve
     parts = [
         pd.DataFrame({"minute": curve["minute"], "source": source, "value": curve[column]})
         for source, column in (("ledger", "ledger"), ("metrics", "metric"))
+        if curve[column].notna().any()
     ]
     frame = pd.concat(parts, ignore_index=True)
     frame.attrs["answer"] = stamp(result)
@@ -150,12 +154,14 @@ def happenings(result: Result) -> pd.DataFrame:
 
 def parts(result: Result) -> pd.DataFrame:
     """A row a combination of labels, the largest difference first: the ledger's label columns, ledger, metric,
-    difference, low, high."""
+    difference, low, high (null where one side is not known)."""
     frame = result.parts
     if not len(frame):
         return frame
-    frame = frame[(frame["ledger"] != 0) | (frame["metric"] != 0)]
-    frame = frame.iloc[np.argsort(-frame["difference"].abs().to_numpy(), kind="stable")].reset_index(drop=True)
+    frame = frame[(frame["ledger"].fillna(0) != 0) | (frame["metric"].fillna(0) != 0)]
+    # Where one side alone is known, the largest of its numbers first.
+    sizes = frame["difference"].fillna(frame["ledger"]).fillna(frame["metric"]).abs()
+    frame = frame.iloc[np.argsort(-sizes.to_numpy(), kind="stable")].reset_index(drop=True)
     frame.attrs["answer"] = stamp(result)
     return frame
 

@@ -20,7 +20,7 @@ import queries
 from queries import Prometheus, Sources, contracts, daily_differences, ledger, metrics, reconcile, reconcile_all
 from queries.contracts import CONTRACTS, load_contracts
 from queries.reconcile_model import EXPLAINED, KINDS, compare, path
-from tests.simulator import Company, attributed, run
+from tests.simulator import Company, attributed, judged, run
 
 ZONE = ZoneInfo("America/Mexico_City")
 DAY = date(2025, 6, 16)
@@ -107,27 +107,39 @@ def test_two_hundred_clean_runs_have_no_finding():
         assert found.state == "agrees"
 
 
-def test_a_planted_fault_is_attributed_to_its_class_alone_and_beside_another():
+@pytest.mark.parametrize(("together", "examples"), [(1, 110), (2, 130)])
+def test_95_percent_of_what_was_planted_of_each_class_is_attributed_to_it(together, examples):
     wanted: dict[str, float] = defaultdict(float)
     right: dict[str, float] = defaultdict(float)
+    alike: dict[str, float] = defaultdict(float)
 
-    @settings(max_examples=90, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-    @given(st.integers(0, 10_000), st.lists(st.sampled_from(KINDS), min_size=1, max_size=2))
+    # The same draws at every run: of a class of few events one that chance has put beside another weighs much.
+    @settings(max_examples=examples, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @given(st.integers(0, 10_000), st.lists(st.sampled_from(KINDS), min_size=together, max_size=together))
     def plant(seed, kinds):
-        planted, found = run(seed, kinds, hours=4)
-        for kind in set(kinds):
-            mine = [one for one in planted if one.kind == kind]
-            told = type(found)(**{**vars(found), "findings": tuple(f for f in found.findings if f.kind == kind)})
-            size, got, _ = attributed(mine, told)
-            wanted[kind] += size
-            right[kind] += got
+        for one in judged(seed, kinds, hours=4):
+            wanted[one.kind] += one.planted
+            right[one.kind] += one.attributed
+            alike[one.kind] += one.alike
 
     plant()
     assert set(wanted) == set(KINDS)
-    assert sum(right.values()) >= 0.95 * sum(wanted.values())
-    for kind in KINDS:
-        # Of few events one that chance has put beside another weighs much.
-        assert right[kind] >= 0.8 * wanted[kind], (kind, right[kind], wanted[kind])
+    assert sum(right.values()) >= 0.98 * sum(wanted.values())
+    # What is as truly another class (see Planted) is nothing else, and there is little of it.
+    assert sum(alike.values()) <= 0.01 * sum(wanted.values())
+    shares = {kind: round((right[kind] + alike[kind]) / wanted[kind], 4) for kind in KINDS}
+    assert min(shares.values()) >= 0.95, shares
+
+
+def test_what_another_fault_has_undone_is_in_no_sample():
+    """A row that nobody counted and a count that is no row, of one label within one scrape, look like each other's."""
+    planted, found = run(1006, ["row_without_metric", "double_count"])
+    assert [one.undone for one in planted] == [6.0, 6.0]
+    told: dict[str, float] = defaultdict(float)
+    for one in found.findings:
+        told[one.kind] += one.size
+    # To the event what is left is found: none of the undone ones, all others.
+    assert told == {one.kind: one.size for one in planted}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -179,7 +191,7 @@ def test_a_restart_that_loses_nothing_is_no_finding():
     assert found.targets["restarts"].tolist() == [1, 0]
 
 
-def counted(name: str, events: pd.DataFrame, series: list[tuple[dict, list[float]]], begin: float):
+def counted(name: str, events: pd.DataFrame, series: list[tuple[dict, list[float]]], begin: float, starts=None):
     """A contract compared over an hour of 15 s scrapes of known values; a series ends where its values do."""
     parts = [
         pd.DataFrame({"time": begin + 15 * np.arange(241)[-len(values) :], "value": values, "job": "b", **labels})
@@ -187,12 +199,72 @@ def counted(name: str, events: pd.DataFrame, series: list[tuple[dict, list[float
     ]
     samples = pd.concat(parts, ignore_index=True)
     none = samples[:0]
-    return compare(contracts()[name], events, samples, none, start=begin + 60, end=begin + 3600, interval=15)
+    return compare(contracts()[name], events, samples, none, starts, start=begin + 60, end=begin + 3600, interval=15)
 
 
 def happened(begin: float, seconds: list[float], **columns) -> pd.DataFrame:
     moments = pd.to_datetime([begin + one for one in seconds], unit="s", utc=True)
     return pd.DataFrame({"at": moments, "committed": pd.NaT, "n": 1, **columns})
+
+
+def test_a_restart_that_no_counter_shows_is_told_by_the_start_of_the_process():
+    begin = 1_750_000_000.0
+    events = happened(begin, [1201, 1203, 1209])
+    series = [({"instance": "b-1"}, [0.0] * 241)]
+    times = begin + 15 * np.arange(241)
+    starts = pd.DataFrame({"time": times, "value": np.where(times < begin + 1212, 5.0, begin + 1211.5), "job": "b"})
+    starts["instance"] = "b-1"
+    told = counted("applications_submitted", events, series, begin, starts=starts)
+    [one] = told.findings
+    assert (one.kind, one.size, one.instances, told.state) == ("counter_reset", 3.0, ("b-1",), "explained")
+    assert told.targets["restarts"].tolist() == [1]
+    [blind] = counted("applications_submitted", events, series, begin).findings
+    assert blind.kind == "row_without_metric"
+
+
+def test_two_targets_that_were_started_at_one_moment_are_one_process_though_little_happens():
+    begin = 1_750_000_000.0
+    events = happened(begin, [1800])
+    values = [7.0] * 121 + [8.0] * 120
+    series = [({"instance": "b-1"}, values), ({"instance": "b-1-again"}, values)]
+    times = begin + 15 * np.arange(241)
+    starts = pd.concat(
+        [pd.DataFrame({"time": times, "value": 5.25, "job": "b", "instance": name}) for name in ("b-1", "b-1-again")]
+    )
+    told = counted("credits_disbursed", events, series, begin, starts=starts)
+    [one] = told.findings
+    assert (one.kind, one.size, one.instances) == ("counted_twice", 1.0, ("b-1", "b-1-again"))
+    [blind] = counted("credits_disbursed", events, series, begin).findings
+    assert blind.kind != "counted_twice"
+
+
+def test_a_row_from_before_a_process_came_is_not_its_own():
+    begin = 1_750_000_000.0
+    events = happened(begin, [600, 3000])
+    # The second came later and had counted nothing by then.
+    series = [({"instance": "b-1"}, [0.0] * 241), ({"instance": "b-2"}, [0.0] * 80 + [1.0] * 40)]
+    [one] = counted("credits_disbursed", events, series, begin).findings
+    assert (one.kind, one.size) == ("row_without_metric", 1.0)
+
+
+def test_a_gap_is_judged_by_the_scrapes_around_it_though_they_were_further_apart_before():
+    begin = 1_750_000_000.0
+    before, after = begin + 60 * np.arange(31), begin + 1800 + 15 * np.arange(1, 121)
+    times = np.concatenate([before, after[after <= begin + 2700], after[after > begin + 2880]])
+    samples = pd.DataFrame({"time": times, "value": 3.0, "job": "b", "instance": "b-1"})
+    told = compare(
+        contracts()["credits_disbursed"], happened(begin, []), samples, samples[:0],
+        start=begin + 60, end=begin + 3600, interval=60,
+    )  # fmt: skip
+    [one] = told.findings
+    assert (one.kind, one.facts["missed"]) == ("scrape_gap", 12)
+
+
+def test_more_of_one_label_than_an_unscraped_process_takes_was_never_counted():
+    planted, found = run(1003, ["replica_missing", "row_without_metric"])
+    told = {kind: sum(one.size for one in found.findings if one.kind == kind) for kind in ("row_without_metric",)}
+    [past] = [one.size for one in planted if one.kind == "row_without_metric"]
+    assert abs(told["row_without_metric"] - past) <= 0.35 * past
 
 
 def test_a_label_that_first_appears_with_its_first_event_is_counted_from_zero():
@@ -490,12 +562,17 @@ def company_day(start: datetime) -> date:
 
 
 def test_a_source_that_is_away_makes_it_unknown_with_a_sentence(ledger_url):
-    store(ledger_url.owner, Company(3, hours=3))
+    rows = store(ledger_url.owner, Company(3, hours=3))
     queries.connect(Sources(ledger_url=ledger_url.reader))
     try:
         result = reconcile("payments", *(local(date(2025, 6, 15), hour) for hour in (9, 12)))
         assert result.state == "unknown"
         assert "MIRADOR_PROMETHEUS_URL" in result.error
         assert result.metric is None
+        # The ledger's number stands all the same, minute by minute.
+        inside = [one for one in rows if result.start <= one["at"] < result.end]
+        assert result.ledger == len(inside) > 0
+        assert result.curve["ledger"].sum() == len(inside)
+        assert result.curve["metric"].isna().all()
     finally:
         queries.disconnect()

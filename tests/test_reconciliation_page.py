@@ -196,15 +196,100 @@ def test_nothing_configured_is_a_quiet_line_that_says_how(contract):
         queries.disconnect()
 
 
-def test_a_prometheus_that_is_away_is_told_and_the_page_stands(company):
+@pytest.fixture(params=["metrics", "ledger"])
+def one_away(request, company: Faulty) -> Iterator[tuple[Faulty, str]]:
+    """The company with one source that cannot be reached."""
     checks.clear()
-    away = replace(company.sources, prometheus=Prometheus("http://127.0.0.1:9"))
-    queries.connect(away)
+    unreachable = (
+        replace(company.sources, prometheus=Prometheus("http://127.0.0.1:9"))
+        if request.param == "metrics"
+        else replace(company.sources, ledger_url="postgresql+psycopg://mirador_reader@127.0.0.1:9/postgres")
+    )
+    queries.connect(unreachable)
+    yield company, request.param
+    queries.disconnect()
+    checks.clear()
+
+
+SENTENCES = {"metrics": "Prometheus cannot be reached", "ledger": "The ledger cannot be reached"}
+
+
+def test_where_one_source_is_away_the_number_of_the_other_stands(one_away):
+    faulty, away = one_away
+    app = page(day=faulty.day.isoformat())
+    assert not app.exception
+    assert SENTENCES[away] in words(app)
+    assert any(button.label == "Retry" for button in app.button)
+    shown = app.dataframe[0].value.set_index("contract").loc["Payments"]
+    assert (shown["state"], shown["difference"], shown["expected"]) == ("? unknown", "–", "–")
+    if away == "metrics":
+        assert int(shown["ledger"].replace(",", "")) > 300
+        assert shown["metric"] == "–"
+    else:
+        assert shown["ledger"] == "–"
+        assert shown["metric"].startswith("about ")
+        assert float(shown["metric"].removeprefix("about ").replace(",", "")) > 300
+
+
+def test_an_opened_contract_shows_the_side_that_is_known(one_away):
+    faulty, away = one_away
+    app = page(day=faulty.day.isoformat(), contract="payments")
+    assert not app.exception
+    said = words(app)
+    assert SENTENCES[away] in said
+    assert ("The ledger has" if away == "metrics" else "The metrics hold about") in said
+    assert "there is no comparison" in said
+    parts = next(one.value for one in app.dataframe if "expected" in one.value)
+    assert parts["ledger" if away == "metrics" else "metric"].sum() > 300
+    assert parts["difference"].isna().all()
+
+
+def test_the_side_that_is_known_is_said_in_spanish(one_away):
+    faulty, away = one_away
+    said = words(page(day=faulty.day.isoformat(), contract="payments", lang="es"))
+    assert ("El libro tiene" if away == "metrics" else "Las métricas tienen alrededor de") in said
+    assert "no hay comparación" in said
+
+
+def test_a_mark_tells_the_number_of_the_source_that_answers(one_away):
+    faulty, away = one_away
+    set_default_language("en")
+    today = datetime.now(ZONE).date()
+    checks._kept[today] = replace(checks.get(faulty.day), day=today, at=datetime.now(UTC))
+    told = mark("payment_success", today)
+    assert told is not None
+    assert told.words == "not compared: why"
+    assert ("The ledger has" if away == "metrics" else "The metrics hold about") in told.help
+    assert SENTENCES[away] in told.help
+
+
+def test_what_was_found_stays_while_it_is_true_and_then_the_one_number_stands(connected, monkeypatch):
+    found = checks.get(connected.day)
+    # As if the company's day were today: what was found of a day that runs grows old.
+    today = datetime.now(ZONE).date()
+    real = queries.reconcile_all
+    monkeypatch.setattr(reconciliation.queries, "reconcile_all", lambda _day: real(connected.day))
+    checks._kept[today] = replace(found, day=today, at=datetime.now(UTC) - timedelta(minutes=5))
+    queries.connect(replace(connected.sources, prometheus=Prometheus("http://127.0.0.1:9")))
+    assert checks.get(today).away
+    assert not checks.latest(today).away
+    checks._kept[today] = replace(found, day=today, at=datetime.now(UTC) - timedelta(hours=2))
+    checks.get(today)
+    assert checks.latest(today).away
+
+
+def test_a_prometheus_that_is_not_configured_is_a_quiet_line_beside_the_ledgers_numbers(company):
+    checks.clear()
+    queries.connect(replace(company.sources, prometheus=None))
     try:
         app = page(day=company.day.isoformat())
         assert not app.exception
-        assert "Prometheus cannot be reached" in words(app)
-        assert any(button.label == "Retry" for button in app.button)
+        assert "MIRADOR_PROMETHEUS_URL" in words(app)
+        assert not any(button.label == "Retry" for button in app.button)
+        assert int(app.dataframe[0].value.set_index("contract").loc["Payments", "ledger"].replace(",", "")) > 300
+        # Nobody waits for it: no number bears a mark.
+        checks._kept[datetime.now(ZONE).date()] = replace(checks.latest(company.day), at=datetime.now(UTC))
+        assert mark("payment_success", datetime.now(ZONE).date()) is None
     finally:
         queries.disconnect()
         checks.clear()
