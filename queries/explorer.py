@@ -350,16 +350,19 @@ class Drawn:
     infinite: int
 
 
-def drawn(frame: pd.DataFrame, *, step: int | None, most: int = MOST_LINES) -> Drawn:
+def drawn(frame: pd.DataFrame, one: Question, *, most: int = MOST_LINES) -> Drawn:
     """The series with the greatest means, as many as can be read, with a missing value in each gap.
 
-    `step` (seconds) is that of a range query; without one the samples are as they were scraped, and a gap is what
-    Prometheus takes for one. Infinite values cannot be drawn: they are gaps, and counted.
+    Over time the whole period is there, whatever part of it has values. Between samples as they were scraped (a range
+    vector at one moment) a gap is what Prometheus takes for one. Infinite values cannot be drawn: they are gaps, and
+    counted.
     """
     parts = _series(frame)
     names = legends(frame)
     longest = max(frame.attrs["lengths"], default=1)
     room = max(min(most, MOST_MARKS // max(longest, 1)), 1)
+    over_time = one.kind == "range"
+    step = pd.Timedelta(seconds=one.step if over_time else STALENESS / 1.5)
 
     def size(place: int) -> float:
         values = np.abs(parts[place]["value"].to_numpy(dtype="float64"))
@@ -372,12 +375,15 @@ def drawn(frame: pd.DataFrame, *, step: int | None, most: int = MOST_LINES) -> D
     for place in chosen:
         values = parts[place]["value"].to_numpy(dtype="float64")
         infinite += int(np.isinf(values).sum())
-        one = pd.DataFrame({"time": parts[place]["time"], "value": np.where(np.isinf(values), np.nan, values)})
-        one["series"] = names[place]
-        # 1.5 steps are a gap; between samples as they were scraped, five minutes.
-        wide = pd.Timedelta(seconds=step if step else STALENESS / 1.5)
-        made.append(with_gaps(one, step=wide))
+        of_one = pd.DataFrame({"time": parts[place]["time"], "value": np.where(np.isinf(values), np.nan, values)})
+        of_one["series"] = names[place]
+        made.append(with_gaps(of_one, step=step))
     whole = pd.concat(made, ignore_index=True) if made else pd.DataFrame({"time": [], "value": [], "series": []})
+    if over_time and made and longest > 1:
+        first, last = (pd.Timestamp(each).tz_convert(whole["time"].dt.tz).floor(step) for each in (one.start, one.end))
+        edges = [edge for edge in (first, last) if not whole["time"].between(edge - step, edge + step).any()]
+        bare = pd.DataFrame({"time": edges, "value": math.nan, "series": names[chosen[0]]})
+        whole = pd.concat([whole, bare.astype(whole.dtypes.to_dict())], ignore_index=True) if edges else whole
     whole.attrs = dict(frame.attrs)
     return Drawn(whole, len(chosen), len(parts), infinite)
 
