@@ -118,6 +118,20 @@ class Editor {
     document.addEventListener("focusin", this.focused)
     document.addEventListener("scroll", this.moved, true)
     window.addEventListener("resize", this.moved)
+    // A field that is added later, or drawn anew, comes without a word to this component.
+    this.observer = new MutationObserver(() => {
+      this.frame ??= requestAnimationFrame(() => {
+        this.frame = undefined
+        this.attachAll()
+      })
+    })
+    this.observer.observe(document.body, { childList: true, subtree: true })
+  }
+
+  attachAll() {
+    if (!this.data) return
+    for (const area of this.areas) if (!area.isConnected) this.areas.delete(area)
+    for (const area of document.querySelectorAll(this.data.areas)) this.attach(area)
   }
 
   update(data, trigger) {
@@ -126,12 +140,14 @@ class Editor {
     this.metrics = new Set(data.metrics.map((one) => one[0]))
     for (const key of Object.keys(data.answers)) this.pending.delete(key)
     this.list.setAttribute("aria-label", data.words.list)
-    for (const area of document.querySelectorAll(data.areas)) this.attach(area)
+    this.attachAll()
     if (this.area && this.context && this.area === document.activeElement) this.look(this.asked)
   }
 
   attach(area) {
-    if (!this.data || this.areas.has(area) || !area.matches?.(this.data.areas)) return
+    if (!this.data || !area.matches?.(this.data.areas)) return
+    area.style.fontFamily = getComputedStyle(this.list).getPropertyValue("--st-code-font")
+    if (this.areas.has(area)) return
     this.areas.add(area)
     area.spellcheck = false
     area.setAttribute("autocapitalize", "off")
@@ -139,7 +155,6 @@ class Editor {
     area.setAttribute("autocomplete", "off")
     area.setAttribute("aria-autocomplete", "list")
     area.setAttribute("aria-haspopup", "listbox")
-    area.style.fontFamily = getComputedStyle(this.list).getPropertyValue("--st-code-font")
     area.addEventListener("input", (event) => this.typed(area, event))
     area.addEventListener("keydown", (event) => this.pressed(area, event))
     area.addEventListener("click", () => this.close())
@@ -333,6 +348,7 @@ class Editor {
 
   leave() {
     this.close()
+    this.observer.disconnect()
     document.removeEventListener("focusin", this.focused)
     document.removeEventListener("scroll", this.moved, true)
     window.removeEventListener("resize", this.moved)

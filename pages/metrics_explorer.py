@@ -16,7 +16,7 @@ import queries
 from app import explorer_history
 from app.auth import login_required, viewer
 from app.settings import settings
-from components import Figure, _, duration, language, line, ngettext, number, panel, sentence_of, span_bar, table
+from components import Figure, _, language, line, ngettext, number, panel, sentence_of, span_bar, table
 from components.frame import unstamped
 from components.promql_editor import PREFIX, promql_editor
 from components.span import Span
@@ -337,6 +337,14 @@ def kind_names() -> dict[str, str]:
     return {"range": _("Over time"), "instant": _("At one moment")}
 
 
+def step_words(seconds: int) -> str:
+    """A step as it is chosen: 15 s, 5 min, 6 h, 1 d."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds % size == 0:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
 def said(problem: queries.SourceError) -> str:
     """The sentence of an error in the viewer's language."""
     if isinstance(problem, explorer.PromqlError):
@@ -402,6 +410,7 @@ def picture(frame: pd.DataFrame, one: explorer.Question, span: Span, title: str,
             title=title,
             color="series" if seen.series > 1 or any(seen.frame["series"]) else None,
             events=queries.events(span.first, span.last) if span.events else None,
+            zero=seen.level or None,
             height=HEIGHT,
         )
         if figure.chart is None:
@@ -500,7 +509,7 @@ with st.container(horizontal=True, vertical_alignment="center", gap="small", key
         _("Step"),
         (AUTO, *map(str, explorer.STEPS)),
         format_func=lambda one: _("Step: {step}").format(
-            step=f"{_('auto')} ({duration(auto)})" if one == AUTO else duration(int(one))
+            step=f"{_('auto')} ({step_words(auto)})" if one == AUTO else step_words(int(one))
         ),
         key="step",
         disabled=kind == "instant",

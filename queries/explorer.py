@@ -342,12 +342,16 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Drawn:
-    """What a chart shows of an answer: `frame` has time, value and series (a name); `shown` of `series` are in it."""
+    """What a chart shows of an answer: `frame` has time, value and series (a name); `shown` of `series` are in it.
+
+    `level`: the values hardly differ, so that an axis which begins at nothing tells more than one that magnifies.
+    """
 
     frame: pd.DataFrame
     shown: int
     series: int
     infinite: int
+    level: bool
 
 
 def drawn(frame: pd.DataFrame, one: Question, *, most: int = MOST_LINES) -> Drawn:
@@ -385,7 +389,9 @@ def drawn(frame: pd.DataFrame, one: Question, *, most: int = MOST_LINES) -> Draw
         bare = pd.DataFrame({"time": edges, "value": math.nan, "series": names[chosen[0]]})
         whole = pd.concat([whole, bare.astype(whole.dtypes.to_dict())], ignore_index=True) if edges else whole
     whole.attrs = dict(frame.attrs)
-    return Drawn(whole, len(chosen), len(parts), infinite)
+    known = whole["value"].dropna()
+    level = not known.empty and known.min() >= 0 and bool(known.max() - known.min() <= 0.02 * known.max())
+    return Drawn(whole, len(chosen), len(parts), infinite, level)
 
 
 def shown_at(text: str, at: tuple[int, int] | None) -> str:
