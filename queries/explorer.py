@@ -383,7 +383,7 @@ def drawn(frame: pd.DataFrame, one: Question, *, most: int = MOST_LINES) -> Draw
         of_one["series"] = names[place]
         made.append(with_gaps(of_one, step=step))
     whole = pd.concat(made, ignore_index=True) if made else pd.DataFrame({"time": [], "value": [], "series": []})
-    if over_time and made and longest > 1:
+    if over_time and made:
         first, last = (pd.Timestamp(each).tz_convert(whole["time"].dt.tz).floor(step) for each in (one.start, one.end))
         edges = [edge for edge in (first, last) if not whole["time"].between(edge - step, edge + step).any()]
         bare = pd.DataFrame({"time": edges, "value": math.nan, "series": names[chosen[0]]})
