@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -18,6 +18,7 @@ from app.auth import login_required, viewer
 from app.settings import settings
 from components import Figure, _, language, line, ngettext, number, panel, sentence_of, span_bar, table
 from components.frame import unstamped
+from components.i18n import pgettext
 from components.promql_editor import PREFIX, promql_editor
 from components.span import Span
 from components.table import as_drawn
@@ -122,6 +123,16 @@ def editor() -> None:
     """A text area a question, in one form: what is typed is asked when it is run, and not before."""
     numbers = fields()
     with st.form("explorer:form", border=False, enter_to_submit=True):
+        # First in the form: Ctrl+Enter presses the first button, and it must not be one that removes a question.
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.form_submit_button(
+                _("Run"), icon=":material/play_arrow:", type="primary", on_click=keep_texts, key="explorer:run"
+            )
+            if len(numbers) < explorer.MOST_QUESTIONS:
+                st.form_submit_button(
+                    _("Another question"), icon=":material/add:", type="tertiary", on_click=add, key="explorer:add"
+                )
+            st.caption(_("Ctrl+Enter runs · Ctrl+Space completes"), width="content")
         for letter, field in zip(LETTERS, numbers, strict=False):
             key = f"{PREFIX}{field}"
             if key not in state:
@@ -146,15 +157,6 @@ def editor() -> None:
                         args=[field],
                         key=f"explorer:remove:{field}",
                     )
-        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            st.form_submit_button(
-                _("Run"), icon=":material/play_arrow:", type="primary", on_click=keep_texts, key="explorer:run"
-            )
-            if len(numbers) < explorer.MOST_QUESTIONS:
-                st.form_submit_button(
-                    _("Another question"), icon=":material/add:", type="tertiary", on_click=add, key="explorer:add"
-                )
-            st.caption(_("Ctrl+Enter runs · Ctrl+Space completes"), width="content")
     if state.pop("explorer:full", False):
         st.warning(
             _("At most {n} questions stand here at once: remove one first.").format(n=explorer.MOST_QUESTIONS),
@@ -243,7 +245,12 @@ def forget(trigger: str, shown: list[dict[str, Any]]) -> None:
 def history() -> None:
     """The viewer's last questions; read when it is opened."""
     opened = st.popover(
-        _("Question history"), icon=":material/history:", type="tertiary", on_change="rerun", key="explorer:past"
+        pgettext("questions asked", "History"),
+        icon=":material/history:",
+        type="tertiary",
+        on_change="rerun",
+        key="explorer:past",
+        wrap=False,
     )
     if state.pop("explorer:rerun", False):
         st.rerun(scope="app")
@@ -312,7 +319,9 @@ def history() -> None:
 
 def share(questions: list[explorer.Question], span: Span) -> None:
     """The link that reopens what is seen, to the second."""
-    with st.popover(_("Share a link"), icon=":material/share:", type="tertiary", key="explorer:share"):
+    with st.popover(
+        pgettext("a link", "Share"), icon=":material/share:", type="tertiary", key="explorer:share", wrap=False
+    ):
         if not questions:
             st.caption(_("Run a question first: a link holds questions, period, kind and step."))
             return
@@ -397,7 +406,9 @@ def picture(frame: pd.DataFrame, one: explorer.Question, span: Span, title: str,
         st.caption({"scalar": _("A scalar: one number without labels."), "string": _("A text.")}[kind])
         return Figure(None, frame, drawn=True)
     if kind == "vector":
-        shown(table(value_first(frame), title=title), title, key)
+        listed = value_first(frame)
+        columns = {**labels_of(listed, frame.attrs["labels"]), "value": st.column_config.NumberColumn(_("Value"))}
+        shown(table(listed, columns, title=title), title, key)
         return Figure(None, frame, drawn=True)
     chart, rows = st.tabs([_("Chart"), _("Table")], key=f"{key}:tabs")
     with chart:
@@ -447,9 +458,14 @@ def value_first(frame: pd.DataFrame) -> pd.DataFrame:
     return made
 
 
+def labels_of(frame: pd.DataFrame, names: Iterable[str]) -> dict[str, Any]:
+    """Labels as columns under their own names, that of the metric first."""
+    return {name: ("text", _("Metric") if name == "__name__" else name) for name in names if name in frame}
+
+
 def statistics(frame: pd.DataFrame, title: str) -> Figure:
     """A row a series with its labels as columns."""
-    labels = {name: ("text", _("Metric") if name == "__name__" else name) for name in frame.columns[:-6]}
+    labels = labels_of(frame, list(frame.columns[:-6]))
     numbers = {
         "latest": st.column_config.NumberColumn(_("Latest"), help=_("The last value that is one")),
         "at": st.column_config.DatetimeColumn(_("At"), format="DD MMM HH:mm:ss"),

@@ -657,8 +657,19 @@ def test_a_question_is_completed_by_keyboard_run_and_reopened_by_its_link(known_
         window.drawn()
         question = 'sum by (status) (rate(known_requests_total{status="500"}[5m]))'
         assert parse_qs(urlsplit(window.page.url).query)["q"] == [question]
-        window.page.get_by_role("button", name="Share a link").click()
+        window.page.get_by_role("button", name="Share").click()
         path = window.page.locator('[data-testid="stPopoverBody"] code').inner_text()
+        window.page.keyboard.press("Escape")
+        window.page.get_by_role("button", name="Another question").click()
+        second = window.page.locator("textarea").nth(1)
+        second.wait_for()
+        second.click()
+        window.page.keyboard.type("gap", delay=20)
+        window.page.keyboard.press("Escape")
+        window.page.keyboard.press("Control+Enter")
+        window.wait_for_text("Question b")
+        window.drawn()
+        assert parse_qs(urlsplit(window.page.url).query)["q"] == [question, "gap"]
         window.assert_clean()
         with viewer(browser, locale="en-US") as receiver:
             receiver.open(path.strip())
