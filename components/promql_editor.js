@@ -24,7 +24,7 @@ export default function (component) {
 }
 
 // Where the caret stands: what can be completed there, which part of the text it would replace.
-function contextAt(text, caret, isMetric) {
+export function contextAt(text, caret, isMetric) {
   const stack = []
   let quote = null
   let quoted = 0
@@ -132,6 +132,10 @@ class Editor {
     if (!this.data) return
     for (const area of this.areas) if (!area.isConnected) this.areas.delete(area)
     for (const area of document.querySelectorAll(this.data.areas)) this.attach(area)
+    // What a button of one sign does, for who does not see it beside its field.
+    for (const [selector, name] of Object.entries(this.data.names)) {
+      document.querySelector(selector)?.setAttribute("aria-label", name)
+    }
   }
 
   update(data, trigger) {

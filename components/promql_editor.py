@@ -7,6 +7,7 @@ variables.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,12 +62,14 @@ def promql_editor(
     metrics: Sequence[tuple[str, str, str]],
     language: Mapping[str, Any],
     answers: Mapping[str, Sequence[str]],
+    names: Mapping[str, str],
     on_asked: Callable[[Mapping[str, Any]], None],
 ) -> None:
     """Complete in all text areas whose keys begin with `PREFIX`.
 
     `metrics`: name, type and help of each; `language`: functions, keywords and durations. `answers`: what is known of
-    labels, by `labels|<metric>` and `values|<metric>|<label>` (an empty metric: any). For what is missing
+    labels, by `labels|<metric>` and `values|<metric>|<label>` (an empty metric: any); `names`: what the buttons beside
+    the text areas do, by the keys of buttons that show a sign alone. For what is missing
     `on_asked({"want": "labels" or "values", "metric": ..., "label": ...})` is called in a rerun of the fragment that
     this stands in; it puts what it finds into `answers`.
     """
@@ -99,6 +102,9 @@ def promql_editor(
             "metrics": [list(one) for one in metrics],
             **language,
             "answers": {name: list(found) for name, found in answers.items()},
+            "names": {
+                f".st-key-{re.sub(r'[^a-zA-Z0-9_-]', '-', button)} button": name for button, name in names.items()
+            },
             "words": words,
         },
         on_asked_change=asked,

@@ -197,6 +197,10 @@ def completion() -> None:
         metrics=list(names.itertuples(index=False, name=None)),
         language=explorer.language(),
         answers=answers,
+        names={
+            f"explorer:remove:{field}": _("Remove question {letter}").format(letter=letter)
+            for letter, field in zip(LETTERS, state["explorer:fields"], strict=False)
+        },
         on_asked=look,
     )
 

@@ -232,6 +232,12 @@ class PromqlClient(HttpClient):
                     kind="too_large",
                     detail=detail,
                 )
+            if "must be Scalar or instant Vector" in message:
+                return PromqlError(
+                    "This question gives samples as they were scraped, which have no value over time: ask it at one "
+                    "moment, or put a function such as rate(…) around it.",
+                    detail=detail,
+                )
             return PromqlError("Prometheus does not understand this question.", detail=detail, at=at)
         if status >= 500:
             return SourceError("Prometheus failed.", kind="down", source="metrics")

@@ -628,6 +628,33 @@ def test_a_prometheus_that_is_down_leaves_the_editor(page):
     assert page.text_area[0].value == "gap"
 
 
+EDITOR = PAGES.parent / "components" / "promql_editor.js"
+CARET = """async ([source, text]) => {
+    const module = await import("data:text/javascript;charset=utf-8," + encodeURIComponent(source))
+    const found = module.contextAt(text, text.length, (word) => word === "up")
+    return found && [found.want, found.metric ?? "", found.label ?? "", found.prefix]
+}"""
+# What can be completed at the end of each text: what, of which metric and label, and what is typed of it.
+CARETS = {
+    "sum(ra": ["names", "", "", "ra"],
+    "up{": ["labels", "up", "", ""],
+    'up{job="a", inst': ["labels", "up", "", "inst"],
+    'up{job="a", instance=~"b|c': ["values", "up", "instance", "c"],
+    'up{job="a\\"b': ["values", "up", "job", 'a\\"b'],
+    "up{job=": None,
+    'up{job="a"} and ig': ["names", "", "", "ig"],
+    "rate(up[5": ["durations", "", "", "5"],
+    "rate(up[$__r": ["durations", "", "", "$__r"],
+    "sum by (in": ["labels", "", "", "in"],
+    "sum(up) by (in": ["labels", "up", "", "in"],
+    "up * on (job) group_left (ver": ["labels", "up", "", "ver"],
+    '"up{': None,
+    "up # a word": None,
+    "up # a word\n + su": ["names", "", "", "su"],
+    "1": None,
+}
+
+
 @pytest.mark.browser
 @pytest.mark.skipif(chromium_path() is None, reason="No Chromium on this machine")
 def test_a_question_is_completed_by_keyboard_run_and_reopened_by_its_link(known_series, server_dir):
@@ -670,6 +697,9 @@ def test_a_question_is_completed_by_keyboard_run_and_reopened_by_its_link(known_
         window.wait_for_text("Question b")
         window.drawn()
         assert parse_qs(urlsplit(window.page.url).query)["q"] == [question, "gap"]
+        window.page.get_by_role("button", name="Remove question b").wait_for()
+        for text, found in CARETS.items():
+            assert window.page.evaluate(CARET, [EDITOR.read_text(), text]) == found, text
         window.assert_clean()
         with viewer(browser, locale="en-US") as receiver:
             receiver.open(path.strip())
