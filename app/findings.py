@@ -18,6 +18,8 @@ STATE_ICONS = {"agrees": "check_circle", "explained": "info", "differs": "error"
 STATE_COLOURS = {"agrees": "green", "explained": "blue", "differs": "red", "unknown": "gray"}
 # For cells of a table, which show no icon font.
 STATE_SIGNS = {"agrees": "✓", "explained": "≈", "differs": "✗", "unknown": "?"}
+# So few rows are named in the sentence itself.
+IDS_IN_WORDS = 3
 # Whose numbers move to another time or label: the sum does not tell how much it was.
 _SUM_AGREES = {"wrong_label", "clock_skew", "late_commit", "scrape_gap"}
 
@@ -222,11 +224,14 @@ def evidence(contract: Contract, finding: Finding) -> str:
         told.append(_("Part of the difference: {amount}.").format(amount=signed(finding.amount, contract.unit)))
     if finding.rows:
         n = len(finding.rows)
-        told.append(
-            ngettext("It is exactly this {n} row.", "They are exactly these {n} rows.", n).format(n=number(n))
-            if finding.certain
-            else ngettext("It can be {n} row.", "It is among these {n} rows.", n).format(n=number(n))
-        )
+        if finding.certain and n <= IDS_IN_WORDS:
+            told.append(_("It is exactly {ids}.").format(ids=", ".join(finding.rows)))
+        elif finding.certain:
+            told.append(
+                ngettext("It is exactly this {n} row.", "They are exactly these {n} rows.", n).format(n=number(n))
+            )
+        else:
+            told.append(ngettext("It can be {n} row.", "It is among these {n} rows.", n).format(n=number(n)))
     return " ".join(told)
 
 

@@ -85,14 +85,14 @@ def result() -> Result:
     return one
 
 
-def no_comparison(results: Iterable[Result], key: str) -> None:
-    """Why there is no comparison, a sentence for each source that did not answer."""
+def no_comparison(results: Iterable[Result], key: str, *, said: bool = False) -> None:
+    """Why there is no comparison, a sentence for each source that did not answer. `said`: that there is none."""
     for error, kind in {one.error: one.error_kind for one in results if one.error}.items():
         if kind == "not_configured":
             st.caption(f":material/settings: {_(error)}")
             continue
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown(f":material/error: {_('No comparison.')} {_(error)}")
+            st.markdown(f":material/error: {_(error) if said else _('No comparison.') + ' ' + _(error)}")
             st.button(_("Retry"), key=f"{key}:again", icon=":material/refresh:", type="tertiary")
 
 
@@ -200,7 +200,8 @@ def all_contracts() -> None:
             # The click has come to this panel alone; what opens is the page.
             st.rerun()
         found = check()
-        frame = reconcile_views.overview(found.results, trends())
+        # A source that is away would be waited for again, for nothing.
+        frame = reconcile_views.overview(found.results, {} if found.away else trends())
         st.markdown(summary(found))
         no_comparison(found.results.values(), "contracts")
         shown = as_shown(frame)
@@ -256,7 +257,7 @@ def one_contract() -> None:
         one = result()
         st.markdown(f"{mark_of(one.state)} {known_alone(one) if one.one_sided else verdict(one)}")
         if one.one_sided:
-            no_comparison([one], "verdict")
+            no_comparison([one], "verdict", said=True)
         st.caption(both_stamps(one))
         return Figure(None, reconcile_views.overview({chosen: one}, {}), drawn=True)
 
@@ -397,7 +398,7 @@ def one_contract() -> None:
             return table(
                 frame,
                 {
-                    "instance": "text",
+                    "instance": ("text", _("Process")),
                     "scrapes": ("count", _("Scrapes")),
                     "missed": ("count", _("Missed")),
                     "restarts": ("count", _("Restarts")),

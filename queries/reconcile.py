@@ -10,8 +10,9 @@ is over is kept like every answer.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -88,8 +89,31 @@ def day_bounds(day: date) -> tuple[datetime, datetime]:
     return datetime.combine(day, time(), zone), datetime.combine(day + timedelta(days=1), time(), zone)
 
 
+class _Away:
+    """The sources that did not answer one of several contracts: the others do not wait for them as well."""
+
+    def __init__(self) -> None:
+        self._errors: dict[str, SourceError] = {}
+
+    @contextmanager
+    def asking(self, source: str) -> Iterator[None]:
+        """Ask a source. Raises SourceError, at once where it was away before."""
+        if source in self._errors:
+            raise self._errors[source]
+        try:
+            yield
+        except SourceError as error:
+            if error.source == source and error.kind in {"down", "timeout"}:
+                self._errors[source] = error
+            raise
+
+
 def reconcile(contract: str | Contract, start: datetime, end: datetime) -> Result:
     """Compare both sides of a contract over [start, end), at most two days. Never raises for a source."""
+    return _reconcile(contract, start, end, _Away())
+
+
+def _reconcile(contract: str | Contract, start: datetime, end: datetime, away: _Away) -> Result:
     one = contracts()[contract] if isinstance(contract, str) else contract
     if end - start > LONGEST:
         raise ValueError("a window of reconciliation is at most two days long")
@@ -99,11 +123,12 @@ def reconcile(contract: str | Contract, start: datetime, end: datetime) -> Resul
     fresh = now - timedelta(seconds=max(one.freshness.ledger, one.freshness.metric))
     events = samples = up = starts = None
     try:
-        end = min(end, _minute(min(answer_marks(one), fresh)))
-        if end <= start:
-            return _unknown(one, start, asked_end)
-        span = {"start": _minute(start - AROUND), "end": end + AROUND}
-        events = ledger(one.ledger.query, {**span, "end": min(end + AROUND, now)})
+        with away.asking("ledger"):
+            end = min(end, _minute(min(answer_marks(one), fresh)))
+            if end <= start:
+                return _unknown(one, start, asked_end)
+            span = {"start": _minute(start - AROUND), "end": end + AROUND}
+            events = ledger(one.ledger.query, {**span, "end": min(end + AROUND, now)})
     except SourceError as error:
         errors.append(error)
         end = min(asked_end, _minute(fresh))
@@ -111,10 +136,11 @@ def reconcile(contract: str | Contract, start: datetime, end: datetime) -> Resul
             return _unknown(one, start, asked_end, errors)
         span = {"start": _minute(start - AROUND), "end": end + AROUND}
     try:
-        samples = metrics(one.metric.query, span)
-        jobs = tuple(sorted(set(samples["job"].dropna()))) if "job" in samples else ()
-        up = metrics("reconcile/up", {**span, "jobs": jobs})
-        starts = metrics("reconcile/starts", {**span, "jobs": jobs})
+        with away.asking("metrics"):
+            samples = metrics(one.metric.query, span)
+            jobs = tuple(sorted(set(samples["job"].dropna()))) if "job" in samples else ()
+            up = metrics("reconcile/up", {**span, "jobs": jobs})
+            starts = metrics("reconcile/starts", {**span, "jobs": jobs})
     except SourceError as error:
         errors.append(error)
         samples = None
@@ -240,8 +266,9 @@ def _rows_of(contract: Contract, finding: Finding) -> Finding:
 def reconcile_all(day: date) -> list[Result]:
     """Every contract over a business day, in the order of the file; each is unknown where a source does not answer."""
     start, end = day_bounds(day)
+    away = _Away()
     with ThreadPoolExecutor(4) as pool:
-        return list(pool.map(lambda one: reconcile(one, start, end), contracts().values()))
+        return list(pool.map(lambda one: _reconcile(one, start, end, away), contracts().values()))
 
 
 def daily_differences(contract: str | Contract, days: Iterable[date]) -> pd.DataFrame:

@@ -291,7 +291,8 @@ def judge(done: dict[str, Any], said: dict[str, str], told: dict[str, Any]) -> l
     for contract in ("credits_disbursed", "credits_disbursed_mxn"):
         rows = [id for one in found(contract, "row_without_metric") for id in one["rows"]]
         expect(f"{contract}: the credit past the path, by its id", rows == [CREDIT])
-        expect(f"{contract}: and on the page", "Row without metric" in said[contract])
+        named = "Row without metric" in said[contract] and f"It is exactly {CREDIT}." in said[contract]
+        expect(f"{contract}: and on the page", named)
     resets = found("applications_submitted", "counter_reset")
     expect(
         "the restart, and its lost applications",

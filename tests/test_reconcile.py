@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from collections import defaultdict
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from itertools import combinations_with_replacement
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -107,24 +110,33 @@ def test_two_hundred_clean_runs_have_no_finding():
         assert found.state == "agrees"
 
 
-@pytest.mark.parametrize(("together", "examples"), [(1, 110), (2, 130)])
-def test_95_percent_of_what_was_planted_of_each_class_is_attributed_to_it(together, examples):
+ALONE = [(kind,) for kind in KINDS for _ in range(8)]
+PAIRS = [pair for pair in combinations_with_replacement(KINDS, 2) for _ in range(2)]
+
+
+@pytest.mark.parametrize("together", [ALONE, PAIRS], ids=["alone", "two at a time"])
+def test_95_percent_of_what_was_planted_of_each_class_is_attributed_to_it(together):
     wanted: dict[str, float] = defaultdict(float)
     right: dict[str, float] = defaultdict(float)
-
     # The same draws at every run: of a class of few events one that chance has put beside another weighs much.
-    @settings(max_examples=examples, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-    @given(st.integers(0, 10_000), st.lists(st.sampled_from(KINDS), min_size=together, max_size=together))
-    def plant(seed, kinds):
+    for seed, kinds in enumerate(together, start=70_000):
         for one in judged(seed, kinds, hours=4):
             wanted[one.kind] += one.planted
             right[one.kind] += one.attributed
-
-    plant()
-    assert set(wanted) == set(KINDS)
-    assert sum(right.values()) >= 0.98 * sum(wanted.values())
     shares = {kind: round(right[kind] / wanted[kind], 4) for kind in KINDS}
     assert min(shares.values()) >= 0.95, shares
+    assert sum(right.values()) >= 0.98 * sum(wanted.values())
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.integers(0, 10**9), st.lists(st.sampled_from(KINDS), min_size=1, max_size=2))
+def test_whatever_is_planted_at_whatever_time_and_size_is_found(seed, kinds):
+    planted, found = run(seed, kinds, hours=3)
+    # Of a single run a few events may hide within the scrapes, whatever class the others are.
+    assert sum(one.size for one in found.findings) >= 0.5 * sum(one.size for one in planted) - 15
+    assert all(one.size > 0 and one.start <= one.end for one in found.findings)
+    if any(one.kind not in EXPLAINED for one in found.findings):
+        assert found.state == "differs"
 
 
 def test_what_another_fault_has_undone_is_in_no_sample():
@@ -141,7 +153,7 @@ def test_what_another_fault_has_undone_is_in_no_sample():
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_class_alone_is_named_and_nothing_larger_beside_it(kind):
     planted = size = beside = 0.0
-    for seed in range(50, 54):
+    for seed in range(50, 52):
         faults, found = run(seed, [kind], hours=4)
         told, right, added = attributed(faults, found)
         planted, size, beside = planted + told, size + right, beside + added
@@ -572,3 +584,20 @@ def test_a_source_that_is_away_makes_it_unknown_with_a_sentence(ledger_url):
         assert result.curve["metric"].isna().all()
     finally:
         queries.disconnect()
+
+
+def test_a_source_that_hangs_is_waited_for_once_and_not_by_each_contract(ledger_url):
+    company = Company(3, hours=3)
+    store(ledger_url.owner, company)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        hung = Prometheus(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        queries.connect(Sources(ledger_url=ledger_url.reader, prometheus=hung, query_timeout=1.5))
+        try:
+            began = time.monotonic()
+            results = reconcile_all(company_day(datetime.fromtimestamp(company.start, UTC)))
+            assert time.monotonic() - began < 8
+        finally:
+            queries.disconnect()
+    assert {one.state for one in results} == {"unknown"}
+    assert all(one.error for one in results)
+    assert next(one for one in results if one.contract.name == "payments").ledger > 300

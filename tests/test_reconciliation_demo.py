@@ -346,9 +346,9 @@ def test_the_page_names_each_class_and_the_credit(story: Story) -> None:
         return "\n".join([*(str(part.value) for part in app.markdown), *cells])
 
     applications = words("applications_submitted")
-    for kind in ("counter_reset", "scrape_gap", "replica_missing"):
+    for kind in ("counter_reset", "scrape_gap", "replica_missing", "counted_twice"):
         assert f"**{classes()[kind].name}**" in applications  # type: ignore[index]
     assert "backend-2" in applications
     credits = words("credits_disbursed")
     assert "**Row without metric**: The ledger has 1 event that no process counted" in credits
-    assert "C0000042" in credits
+    assert "It is exactly C0000042." in credits
