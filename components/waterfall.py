@@ -17,8 +17,8 @@ ROW_HEIGHT = 27
 # Deeper rows are not indented further: their names must stay readable on a phone.
 INDENT, DEEPEST = 11, 10
 FAILED = COLOURS["failed"]
-# What the legend and the axis take.
-AROUND = 96
+# What the axis takes, and the legend where there is one.
+AXIS, LEGEND = 34, 62
 LANE = 76
 # Red is said of failure alone.
 INSTEAD_OF_RED = {"#c8553d": "#3d5a80", "#e07f68": "#9fb8e0"}
@@ -59,7 +59,7 @@ def waterfall(
     ]
     frame["_error"] = data["error"].to_numpy()
     frame["_outcome"] = [_("with an error") if error else _("without an error") for error in data["error"]]
-    height = ROW_HEIGHT * len(frame) + AROUND
+    height = ROW_HEIGHT * len(frame) + AXIS + (LEGEND if frame["_service"].nunique() > 1 else 0)
     first, last = float(frame["_from"].min()), float(frame["_to"].max())
     x = alt.X(
         "_from:Q",

@@ -116,7 +116,8 @@ def select(url: Url, key: str, label: str, everything: str, options: list[str], 
         placeholder=label,
     )
     chosen = str(chosen or "")
-    url.keep(key, chosen, [chosen], default=chosen == usual)
+    # What another viewer would be offered first may differ: a link says it.
+    url.keep(key, chosen, [chosen], default=not chosen)
     return chosen
 
 
@@ -457,13 +458,15 @@ def span_facts(spans: pd.DataFrame, rows: pd.DataFrame, span_id: str) -> None:
                         on_click=toggle,
                         args=[span_id, "close"],
                     )
-                st.button(
-                    _("Only this part"),
-                    key="within-span",
-                    icon=":material/filter_center_focus:",
-                    on_click=look_within,
-                    args=[span_id],
-                )
+                # The part below a root is the whole.
+                if one["parent_id"]:
+                    st.button(
+                        _("Only this part"),
+                        key="within-span",
+                        icon=":material/filter_center_focus:",
+                        on_click=look_within,
+                        args=[span_id],
+                    )
         left, right = st.columns(2)
         with left:
             value_table(one["tags"], _("Tags"), "span-tags")
@@ -498,15 +501,18 @@ def one_trace(trace_id: str) -> None:
             return Figure(None, spans, drawn=True)
         root = spans.iloc[0]
         failed = int(spans["error"].sum())
-        st.markdown(
-            f"**{root['operation']}** · {root['service']} · {when(spans['at'].min())} · "
-            + _("{length} · {n} spans of {services} services").format(
-                length=duration((spans["offset_ms"] + spans["duration_ms"]).max() / 1000),
-                n=number(spans.attrs["spans"]),
-                services=number(spans["service"].nunique()),
-            )
-            + (f" · :red[{_('{n} failed').format(n=number(failed))}]" if failed else "")
-        )
+        total, services = spans.attrs["spans"], spans["service"].nunique()
+        facts = [
+            f"**{root['operation']}**",
+            root["service"],
+            when(spans["at"].min()),
+            duration((spans["offset_ms"] + spans["duration_ms"]).max() / 1000),
+            ngettext("{n} span", "{n} spans", total).format(n=number(total)),
+            ngettext("{n} service", "{n} services", services).format(n=number(services)),
+        ]
+        if failed:
+            facts.append(f":red[{ngettext('{n} failed span', '{n} failed spans', failed).format(n=number(failed))}]")
+        st.markdown(" · ".join(facts))
         links_of(spans, trace_id)
         notes_of(spans)
         path = told.critical_path(spans)
