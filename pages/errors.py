@@ -15,16 +15,13 @@ import queries
 from app.auth import viewer
 from app.settings import settings
 from components import Figure, _, bars_over_time, ngettext, number, panel, span_bar, table, value_name, when
+from components.fields import leave, literal, name_field, pick_row, text_field
 from components.filters import tell_refused
-from components.frame import unstamped
-from components.table import as_drawn
-from components.url import Url, one_of
+from components.url import Url
 from queries import failures as told
 from queries.rights import reads_requests
 
 HERE = Path(__file__).parent
-ALL = ""
-MOST_TYPED = 200
 # An id is looked for in all of what trackers keep, whatever the period.
 DAYS_OF_IDS = 30
 COLOURS = {"fatal": "violet", "error": "red", "warning": "orange", "info": "blue", "debug": "gray"}
@@ -59,39 +56,6 @@ def status_names() -> dict[str, str]:
 # --- the filters ------------------------------------------------------------------------------------------------------
 
 
-def text_of(texts: list[str]) -> str:
-    """What a link says, of bearable length."""
-    if len(texts[-1]) > MOST_TYPED:
-        raise ValueError(f"{texts[-1][:20]}…")
-    return texts[-1].strip()
-
-
-def select(url: Url, key: str, label: str, everything: str, options: list[str], names: dict[str, str]) -> str:
-    """One of some names, or all; what a link names stays, even where the names cannot be had."""
-    asked = st.query_params.get(key, "")[:MOST_TYPED]
-    values = list(dict.fromkeys([ALL, *options, *(value for value in (asked, st.session_state.get(key)) if value)]))
-    url.restore(key, ALL, one_of(values))
-    chosen = st.selectbox(
-        label,
-        values,
-        format_func=lambda value: names.get(value, str(value_name(value))) if value else everything,
-        key=key,
-        label_visibility="collapsed",
-    )
-    url.keep(key, chosen, [str(chosen)], default=not chosen)
-    return str(chosen or "")
-
-
-def typed(url: Url, key: str, label: str, icon: str) -> str:
-    """A field of text."""
-    url.restore(key, "", text_of)
-    value = st.text_input(
-        label, key=key, placeholder=label, max_chars=MOST_TYPED, icon=icon, label_visibility="collapsed"
-    ).strip()
-    url.keep(key, value, [value], default=not value)
-    return value
-
-
 def integrations() -> list[str]:
     """The integrations that are called; none while the ledger does not answer."""
     try:
@@ -100,33 +64,34 @@ def integrations() -> list[str]:
         return []
 
 
-def leave(*names: str) -> None:
-    """Take these out of the URL."""
-    for name in names:
-        st.query_params.pop(name, None)
-
-
 def search_bar(span: Any) -> told.IssueSearch:
     """What is sought, from the fields and the ids in the URL."""
     url = Url()
     with st.grid(4 if has_levels else 3, min_column_width=170, key="search"):
         level = (
-            select(url, "level", _("Level"), _("All levels"), list(told.LEVELS), level_names()) if has_levels else ""
+            name_field(url, "level", _("Level"), told.LEVELS, everything=_("All levels"), names=level_names())
+            if has_levels
+            else ""
         )
-        integration = select(url, "integration", _("Integration"), _("All integrations"), integrations(), {})
-        release = typed(url, "release", _("Release"), ":material/deployed_code:")
-        text = typed(url, "text", _("Text of the error"), ":material/search:")
+        integration = name_field(url, "integration", _("Integration"), integrations(), everything=_("All integrations"))
+        release = text_field(url, "release", _("Release"), ":material/deployed_code:")
+        text = text_field(url, "text", _("Text of the error"), ":material/search:")
     url.write()
     tell_refused(url)
+    # A place in one list is none in another.
+    chosen = (span.name, span.first, span.last, level, integration, release, text)
+    if st.session_state.setdefault("_errors_chosen", chosen) != chosen:
+        st.session_state["_errors_chosen"] = chosen
+        leave("cursor", "events_page")
     ids = {name: st.query_params.get(name, "").strip()[:64] for name in ("request", "trace")}
     start, end = span.start, span.end
     if any(ids.values()):
         start = min(start, now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=DAYS_OF_IDS))
         with st.container(horizontal=True, vertical_alignment="center"):
             if ids["request"]:
-                st.caption(_("Only of the request {id}").format(id=f"`{ids['request']}`"))
+                st.caption(_("Only of the request {id}").format(id=literal(ids["request"])))
             if ids["trace"]:
-                st.caption(_("Only of the trace {id}").format(id=f"`{ids['trace']}`"))
+                st.caption(_("Only of the trace {id}").format(id=literal(ids["trace"])))
             st.button(
                 _("Show all"),
                 type="tertiary",
@@ -166,24 +131,6 @@ def go(issue_id: str, event_id: str = "") -> None:
         st.query_params["event"] = event_id
     else:
         leave("event")
-
-
-def chosen_row(shown: Figure, key: str, title: str, height: int) -> Any:
-    """A table of which a row can be picked, and the row."""
-    data = as_drawn(unstamped(shown.data))
-    state = st.dataframe(
-        data,
-        key=key,
-        hide_index=True,
-        height=min(height, 35 * (len(data) + 1) + 3),
-        column_config=shown.columns,
-        placeholder="",
-        alt=title,
-        on_select="rerun",
-        selection_mode="single-row",
-    )
-    rows = state["selection"]["rows"]
-    return shown.data.iloc[rows[0]] if rows and rows[0] < len(shown.data) else None
 
 
 def pages(found: pd.DataFrame, key: str, move: Callable[[str], None], cursor: str) -> None:
@@ -277,7 +224,7 @@ def listed(wanted: told.IssueSearch) -> None:
         silent = {"level": data["level"].eq("").all(), "users": data["users"].isna().all()}
         silent["project"] = data["project"].nunique() < 2
         shown = table(data, {name: how for name, how in columns.items() if not silent.get(name)}, title=_("Issues"))
-        row = chosen_row(shown, "issues-table", _("Issues"), 520)
+        row = pick_row(shown, "issues-table", _("Issues"), 520)
         if row is not None:
             go(str(row["issue_id"]))
             st.rerun()
@@ -308,10 +255,12 @@ def way_on(one: Any) -> None:
                 st.page_link(HERE / f"{page}.py", label=label, icon=f":material/{icon}:", query_params=asked)
         for call in calls_of(one.request_id, one.trace_id).itertuples():
             failed = call.status != "success"
-            code = f" · {value_name(call.error_code)}" if failed and isinstance(call.error_code, str) else ""
+            code = f" · {literal(value_name(call.error_code))}" if failed and isinstance(call.error_code, str) else ""
             st.page_link(
                 HERE / "integrations.py",
-                label=_("Call to {integration}{code}").format(integration=value_name(call.integration), code=code),
+                label=_("Call to {integration}{code}").format(
+                    integration=literal(value_name(call.integration)), code=code
+                ),
                 icon=":material/error:" if failed else ":material/hub:",
                 query_params={"id": str(call.call_id)},
             )
@@ -333,7 +282,7 @@ def show_stack(one: pd.DataFrame) -> None:
         handled = {True: _("handled"), False: _("not handled"), None: ""}[exception["handled"]]
         st.markdown(
             (f":gray[{_('raised while this was handled:')}]  \n" if place else "")
-            + f":red[:material/error:] **{exception['type']}** {f':gray-badge[{handled}]' if handled else ''}"
+            + f":red[:material/error:] **{literal(exception['type'])}** {f':gray-badge[{handled}]' if handled else ''}"
         )
         if exception["value"]:
             st.code(exception["value"], language=None, wrap_lines=True)
@@ -404,19 +353,21 @@ def one_issue(issue_id: str, event_id: str, wanted: told.IssueSearch) -> None:
         found = told.event(issue_id, asked or "latest", roles)
         one = next(found.itertuples())
         level = (
-            f":{COLOURS.get(one.level, 'gray')}-badge[{level_names().get(one.level, one.level)}] " if one.level else ""
+            f":{COLOURS.get(one.level, 'gray')}-badge[{level_names().get(one.level, literal(one.level))}] "
+            if one.level
+            else ""
         )
-        st.markdown(f"{level}**{one.title}**")
+        st.markdown(f"{level}**{literal(one.title)}**")
         facts = [
             (_("When"), f"{when(one.at)}:{one.at:%S}"),
             (_("Where"), one.culprit),
             (_("Release"), one.release),
             (_("Environment"), one.environment),
             (_("Integration"), str(value_name(one.integration))),
-            (_("Request"), f"`{one.request_id}`" if one.request_id else ""),
-            (_("Trace"), f"`{one.trace_id}`" if one.trace_id else ""),
+            (_("Request"), one.request_id),
+            (_("Trace"), one.trace_id),
         ]
-        st.caption(" · ".join(f"{name}: {value}" for name, value in facts if value))
+        st.caption(" · ".join(f"{name}: {literal(value)}" for name, value in facts if value))
         way_on(one)
         stack, crumbs, tags = st.tabs([_("Stack"), _("What happened before"), _("Tags")])
         with stack:
@@ -452,7 +403,7 @@ def one_issue(issue_id: str, event_id: str, wanted: told.IssueSearch) -> None:
             "event_id": ("text", _("Event")),
         }
         told_of = {name: how for name, how in columns.items() if not found[name].eq("").all()}
-        row = chosen_row(table(found, told_of, title=_("Its events")), "events-table", _("Its events"), 260)
+        row = pick_row(table(found, told_of, title=_("Its events")), "events-table", _("Its events"), 260)
         if row is not None and str(row["event_id"]) != event_id:
             go(issue_id, str(row["event_id"]))
             st.rerun()

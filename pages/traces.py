@@ -25,6 +25,7 @@ from components import (
     value_name,
     when,
 )
+from components.fields import leave, literal, name_field, pick_row, text_field
 from components.filters import tell_refused
 from components.kept import Drawing
 from components.url import Url, on_or_off, one_of
@@ -33,12 +34,10 @@ from queries import traces as told
 from queries.rights import reads_requests
 
 HERE = Path(__file__).parent
-ALL = ""
 LIMITS = ("20", "100", "500")
 USUAL_LIMIT = "100"
 # Higher than this a waterfall scrolls inside its panel.
 TALLEST = 640
-MOST_TYPED = 200
 
 zone = queries.timezone()
 now = datetime.now(zone)
@@ -82,52 +81,11 @@ def calls_of(trace_id: str) -> pd.DataFrame | None:
 # --- the filters ------------------------------------------------------------------------------------------------------
 
 
-def text_of(texts: list[str]) -> str:
-    """What a link says, of bearable length."""
-    if len(texts[-1]) > MOST_TYPED:
-        raise ValueError(f"{texts[-1][:20]}…")
-    return texts[-1].strip()
-
-
 def milliseconds(texts: list[str]) -> float:
     """A duration of a link."""
     value = float(texts[-1])
     if not 0 <= value < 1e9:
         raise ValueError(texts[-1])
-    return value
-
-
-def select(url: Url, key: str, label: str, everything: str, options: list[str], *, usual: str = ALL) -> str:
-    """One of some names, or all of them; what a link names stays, even where the names cannot be had."""
-    asked = st.query_params.get(key, "")[:MOST_TYPED]
-    known = st.session_state.get(key)
-    names = [*dict.fromkeys([*([ALL] if everything else []), *options])]
-    names += [name for name in dict.fromkeys((asked, known)) if name and name not in names]
-    usual = usual if usual in names or not names else names[0]
-    url.restore(key, usual, one_of(names))
-    if st.session_state[key] not in names:
-        st.session_state[key] = usual if usual in names else None
-    chosen = st.selectbox(
-        label,
-        names,
-        format_func=lambda name: str(value_name(name)) if name else everything,
-        key=key,
-        label_visibility="collapsed",
-        placeholder=label,
-    )
-    chosen = str(chosen or "")
-    # What another viewer would be offered first may differ: a link says it.
-    url.keep(key, chosen, [chosen], default=not chosen)
-    return chosen
-
-
-def typed(url: Url, key: str, label: str, icon: str) -> str:
-    """A field of text."""
-    url.restore(key, "", text_of)
-    value = st.text_input(
-        label, key=key, placeholder=label, max_chars=MOST_TYPED, icon=icon, label_visibility="collapsed"
-    ).strip()
-    url.keep(key, value, [value], default=not value)
     return value
 
 
@@ -155,11 +113,13 @@ def search_bar(span: Any) -> told.TraceSearch | None:
     names = offered(lambda: told.services(roles, deadline=4))
     own = [name for name in names if name != "mirador" and not name.startswith("jaeger")]
     with st.grid(4, min_column_width=170, vertical_alignment="center", key="search"):
-        service = select(url, "service", _("Service"), "", names, usual=(own or names or [""])[0])
+        service = name_field(url, "service", _("Service"), names, usual=(own or names or [""])[0])
         known = offered(lambda: told.operations(service, roles, deadline=4)) if service else []
-        operation = select(url, "operation", _("Operation"), _("All operations"), known)
-        integration = select(url, "integration", _("Integration"), _("All integrations"), offered(integrations))
-        tags = typed(url, "tags", _("Tags: name=value …"), ":material/sell:")
+        operation = name_field(url, "operation", _("Operation"), known, everything=_("All operations"))
+        integration = name_field(
+            url, "integration", _("Integration"), offered(integrations), everything=_("All integrations")
+        )
+        tags = text_field(url, "tags", _("Tags: name=value …"), ":material/sell:")
         shortest = length(url, "min", _("At least … ms"))
         longest = length(url, "max", _("At most … ms"))
         url.restore("errors", False, on_or_off)
@@ -186,7 +146,7 @@ def search_bar(span: Any) -> told.TraceSearch | None:
     if request := st.query_params.get("request", "")[:64]:
         wanted = (*wanted, ("request_id", request))
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.caption(_("Only of the request {id}").format(id=f"`{request}`"))
+            st.caption(_("Only of the request {id}").format(id=literal(request)))
             st.button(_("Of all requests"), type="tertiary", icon=":material/close:", on_click=leave, args=["request"])
     if failed:
         wanted = (*wanted, ("error", "true"))
@@ -198,12 +158,6 @@ def search_bar(span: Any) -> told.TraceSearch | None:
     return told.TraceSearch(
         service, span.start, span.end, operation, wanted, shortest or None, longest, int(str(limit or USUAL_LIMIT))
     )
-
-
-def leave(*names: str) -> None:
-    """Take these out of the URL."""
-    for name in names:
-        st.query_params.pop(name, None)
 
 
 # --- the search -------------------------------------------------------------------------------------------------------
@@ -271,32 +225,11 @@ def results(wanted: told.TraceSearch | None) -> None:
             },
             title=_("List of traces"),
         )
-        row = chosen_row(shown, "list-table", _("List of traces"), 420)
+        row = pick_row(shown, "list-table", _("List of traces"), 420)
         if row is not None:
             st.session_state["_open_trace"] = str(row["trace_id"])
             st.rerun()
         return Figure(None, found, drawn=True)
-
-
-def chosen_row(shown: Figure, key: str, title: str, height: int) -> Any:
-    """A table of which a row can be picked, and the row."""
-    from components.frame import unstamped
-    from components.table import as_drawn
-
-    data = as_drawn(unstamped(shown.data))
-    state = st.dataframe(
-        data,
-        key=key,
-        hide_index=True,
-        height=min(height, 35 * (len(data) + 1) + 3),
-        column_config=shown.columns,
-        placeholder="",
-        alt=title,
-        on_select="rerun",
-        selection_mode="single-row",
-    )
-    rows = state["selection"]["rows"]
-    return shown.data.iloc[rows[0]] if rows and rows[0] < len(shown.data) else None
 
 
 def map_of_services() -> None:
@@ -345,10 +278,12 @@ def links_of(spans: pd.DataFrame, trace_id: str) -> None:
         calls = calls_of(trace_id)
         for call in calls.itertuples() if calls is not None else ():
             failed = call.status != "success"
-            code = f" · {value_name(call.error_code)}" if failed and isinstance(call.error_code, str) else ""
+            code = f" · {literal(value_name(call.error_code))}" if failed and isinstance(call.error_code, str) else ""
             st.page_link(
                 HERE / "integrations.py",
-                label=_("Call to {integration}{code}").format(integration=value_name(call.integration), code=code),
+                label=_("Call to {integration}{code}").format(
+                    integration=literal(value_name(call.integration)), code=code
+                ),
                 icon=":material/error:" if failed else ":material/hub:",
                 query_params={"id": str(call.call_id)},
             )
@@ -370,7 +305,7 @@ def notes_of(spans: pd.DataFrame) -> None:
             + _(
                 "The clock of {called} is at least {behind} behind that of {caller}: its spans are drawn by its own "
                 "clock, too early."
-            ).format(called=skew.called, behind=duration(skew.behind_ms / 1000), caller=skew.caller)
+            ).format(called=literal(skew.called), behind=duration(skew.behind_ms / 1000), caller=literal(skew.caller))
         )
     if orphans:
         words = ngettext(
@@ -380,7 +315,7 @@ def notes_of(spans: pd.DataFrame) -> None:
         )
         st.caption(":material/link_off: " + words.format(n=number(orphans)))
     for words in spans.attrs["notes"][:3]:
-        st.caption(":material/warning: " + _("Jaeger says: {words}").format(words=words))
+        st.caption(":material/warning: " + _("Jaeger says: {words}").format(words=literal(words)))
     warned = int(told.has_warnings(spans).sum())
     if warned:
         words = ngettext(
@@ -432,13 +367,14 @@ def span_facts(spans: pd.DataFrame, rows: pd.DataFrame, span_id: str) -> None:
         return
     mark = ":red[:material/error:]" if one["error"] else ":green[:material/check_circle:]"
     with st.container(border=True, gap="small"):
-        st.markdown(f"{mark} **{one['operation']}** · {one['service']} · {duration(one['duration_ms'] / 1000)}")
+        names = f"**{literal(one['operation'])}** · {literal(one['service'])}"
+        st.markdown(f"{mark} {names} · {duration(one['duration_ms'] / 1000)}")
         begins = _("Begins {when}, {after} after the trace").format(
             when=f"{one['at']:%Y-%m-%d %H:%M:%S.%f}"[:-3], after=duration(one["offset_ms"] / 1000)
         )
-        st.caption(f"{begins} · `{one['span_id']}`")
+        st.caption(f"{begins} · {literal(one['span_id'])}")
         for words in one["warnings"]:
-            st.caption(f":orange[:material/warning: {words}]")
+            st.caption(f":orange[:material/warning: {literal(words)}]")
         shown = rows[rows["span_id"] == span_id]
         if not shown.empty and shown["children"].iloc[0]:
             with st.container(horizontal=True):
@@ -473,8 +409,10 @@ def span_facts(spans: pd.DataFrame, rows: pd.DataFrame, span_id: str) -> None:
         with right:
             value_table(one["process"], _("Process"), "span-process")
         for log in one["logs"][:20]:
-            fields = " · ".join(f"**{name}** {value}" for name, value in log["fields"].items())
-            st.caption(f"+{duration(max(log['offset_ms'], 0) / 1000)} {fields}"[:1200])
+            fields = " · ".join(
+                f"**{literal(name)}** {literal(str(value)[:400])}" for name, value in log["fields"].items()
+            )
+            st.caption(f"+{duration(max(log['offset_ms'], 0) / 1000)} {fields}")
         if len(one["logs"]) > 20:
             st.caption(_("{n} more log entries.").format(n=number(len(one["logs"]) - 20)))
 
@@ -486,7 +424,7 @@ def one_trace(trace_id: str) -> None:
     )
 
     @panel(
-        _("Trace {id}").format(id=f"`{trace_id[:32]}`"),
+        _("Trace {id}").format(id=literal(trace_id[:32])),
         height=320,
         help=_(
             "Each span below the one that it is part of. Failed spans are red and marked ✕; the thin line marks the "
@@ -503,8 +441,8 @@ def one_trace(trace_id: str) -> None:
         failed = int(spans["error"].sum())
         total, services = spans.attrs["spans"], spans["service"].nunique()
         facts = [
-            f"**{root['operation']}**",
-            root["service"],
+            f"**{literal(root['operation'])}**",
+            literal(root["service"]),
             when(spans["at"].min()),
             duration((spans["offset_ms"] + spans["duration_ms"]).max() / 1000),
             ngettext("{n} span", "{n} spans", total).format(n=number(total)),
@@ -596,7 +534,7 @@ with left:
 below_title.caption(span.caption())
 address = Url()
 with right:
-    asked_trace = typed(address, "trace", _("Open a trace by its id"), ":material/search:")
+    asked_trace = text_field(address, "trace", _("Open a trace by its id"), ":material/search:")
 address.write()
 tell_refused(address)
 if asked_trace:

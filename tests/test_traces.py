@@ -578,6 +578,18 @@ def test_by_jaegers_documented_form_a_trace_in_the_url_opens_at_once(documented:
     assert "not the id of a trace" in words_of(page(trace="xyz"))
 
 
+def test_what_programs_wrote_is_text_and_no_link_or_picture_from_elsewhere(server: Server):
+    whole = json.loads(answer("trace.json"))
+    whole["data"][0]["spans"][0]["operationName"] = "![x](https://elsewhere.example/pixel.png) *a* `b`"
+    server.answer = said(json.dumps(whole).encode())
+    connected(server)
+    app = page(trace=TRACE, span="00000000000000a1")
+    assert not app.exception
+    shown = [str(one.value) for kind in (app.markdown, app.caption) for one in kind]
+    assert any("elsewhere" in words for words in shown)
+    assert not any("](https" in words or "![" in words.replace("\\!", "") for words in shown if "elsewhere" in words)
+
+
 def test_a_jaeger_that_is_down_is_one_sentence_a_panel(server: Server):
     server.answer = said(b"", "503 Busy")
     connected(server)
