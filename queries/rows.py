@@ -9,6 +9,7 @@ the head names and of bound parameters; no text of a viewer becomes part of a st
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -102,7 +103,7 @@ def rows(
         query,
         # The cache knows a question by its name and parameters.
         name=f"{query.name} by {order.column} {'desc' if order.descending else 'asc'}{' back' if backwards else ''}",
-        text=f"select *\nfrom (\n{query.text}\n) as found\n{_beyond(query, order, place, backwards)}"
+        text=f"{_found(query, '*')}{_beyond(query, order, place, backwards)}"
         f"order by {order.column} {'desc' if direction else 'asc'}"
         f"{(' nulls first' if backwards else ' nulls last') if order.nullable else ''}"
         f", {query.key} {'desc' if direction else 'asc'}\n"
@@ -144,7 +145,7 @@ def count_rows(name: str, params: Mapping[str, Any] | None = None) -> int:
     statement = replace(
         query,
         name=f"{query.name} counted",
-        text=f"select count(*) as n\nfrom (\n{query.text}\n) as found",
+        text=_found(query, "count(*) as n"),
         columns=(Column("n", "bigint", "count"),),
     )
     return int(_connected().ask(statement, params or {})["n"].iloc[0])
@@ -171,13 +172,21 @@ def stream_rows(
     names = ", ".join(column.name for column in query.columns)
     statement = replace(
         query,
-        text=f"select {names}\nfrom (\n{query.text}\n) as found\n"
+        text=f"{_found(query, names)}"
         f"order by {order.column} {direction}{' nulls last' if order.nullable else ''}, {query.key} {direction}",
     )
     house = _connected()
     client = house.client("ledger")
     assert isinstance(client, LedgerClient)
     return client.stream(statement, statement.bind(params or {}, {"timezone": house.sources.timezone}), chunk, seconds)
+
+
+def _found(query: Query, wanted: str) -> str:
+    """Columns of the list's rows. Its own WITH stands before it all: within, it would hide the list's order."""
+    start = re.search(r"^select\b", query.text, re.M)
+    assert start is not None
+    before, body = query.text[: start.start()], query.text[start.start() :]
+    return f"{before}select {wanted}\nfrom (\n{body}\n) as found\n"
 
 
 def _column_type(query: Query, name: str) -> str:

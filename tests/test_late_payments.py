@@ -25,6 +25,7 @@ from streamlit.testing.v1 import AppTest
 import components
 import queries
 from queries import Sources, late_payments, sources
+from queries.rollup_refresh import refresh
 from tests.dashboard import chromium, chromium_path, serve, viewer
 
 PAGE = Path(__file__).resolve().parent.parent / "pages" / "late_payments.py"
@@ -653,6 +654,35 @@ def test_charged_off_credits_join_the_list_when_asked_for(ledger):
     assert young.empty
     late = queries.ledger("late_payments/largest_overdue", {**ask, "late": ["31-60"], "size": 1})
     assert late["credit_id"].tolist() == ["k1"]
+
+
+@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
+@given(scene=scenes(), ahead=st.sampled_from([0, 0, 1]))
+def test_the_list_from_the_daily_table_is_that_of_the_rows(ledger, scene, ahead):
+    """On the table's own day it is read by its order; on another, as after midnight, the rows are asked."""
+    today = datetime.now(ZONE).date()
+    moved = today - scene.as_of
+    for one in scene.rows["installments"]:
+        one.due_date += moved
+        one.paid_at = one.paid_at and one.paid_at + moved
+    scene.as_of = today + ahead * DAY
+    ledger.fill(scene.rows)
+    try:
+        refresh(ledger.reader.replace("//mirador_reader@", "//mirador_rollup@"), ZONE.key, full=True, recount=False)
+        # What is known of the tables is kept for some seconds.
+        queries.disconnect()
+        queries.connect(Sources(ledger_url=ledger.reader))
+        frame = ledger.ask("largest_overdue", scene)
+        assert "rollup.overdue" in queries.answer_of(frame).text
+        assert records(frame) == expected_largest_overdue(scene)
+        both = queries.ledger("late_payments/largest_overdue", {**scene.params(), "charged_off": True, "size": 1000})
+        without = both[both["status"].isna() | (both["status"] != "charged_off")].reset_index(drop=True)
+        assert records(without) == expected_largest_overdue(scene)
+    finally:
+        ledger.owner.cursor().execute("truncate rollup.state")
+        ledger.owner.commit()
+        queries.disconnect()
+        queries.connect(Sources(ledger_url=ledger.reader))
 
 
 # The rows behind the numbers: as many as the number says. ------------------------------------------------------------

@@ -644,18 +644,49 @@ def test_a_page_in_its_own_order_reads_by_index(large, name, filtered):
 
 
 @pytest.mark.parametrize(
-    "params",
+    ("params", "still_unpaid"),
     [
-        {"as_of": DAY_OF_MARK, "bucket": 4},
-        {"as_of": DAY_OF_MARK, "buckets": [4, 5, 6], "tier": "AAA"},
-        {"as_of": DAY_OF_MARK, "as_of_before": DAY_OF_MARK - timedelta(days=30), "bucket": 0, "bucket_before": 3},
+        ({"as_of": DAY_OF_MARK, "bucket": 4}, True),
+        ({"as_of": DAY_OF_MARK, "buckets": [4, 5], "tier": "AAA"}, True),
+        ({"as_of": DAY_OF_MARK, "buckets": [4, 5, 6], "tier": "AAA"}, True),
+        # A credit that is cured has paid what was late.
+        (
+            {"as_of": DAY_OF_MARK, "as_of_before": DAY_OF_MARK - timedelta(days=30), "bucket": 0, "bucket_before": 3},
+            False,
+        ),
     ],
 )
-def test_credits_of_a_late_bucket_are_found_by_what_was_late(large, params):
+def test_credits_of_a_late_bucket_are_found_by_what_was_late(large, params, still_unpaid):
     plan = plan_of(large, queries.answer_of(rows("rows/credits", params)).text)
-    assert "using installments_unpaid" in plan, plan
+    assert ("using installments_unpaid" in plan) == still_unpaid, plan
     assert "using installments_due_date" in plan, plan
     assert "Seq Scan on installments" not in plan, plan
+
+
+@pytest.mark.parametrize("bucket", [1, 4, 6])
+@pytest.mark.parametrize("more", [{}, {"tier": "AAA"}], ids=["all tiers", "a tier"])
+def test_the_first_page_of_a_late_bucket_reads_the_latest_due_days(large, bucket, more):
+    params = {"as_of": DAY_OF_MARK, "bucket": bucket, **more}
+    plan = plan_of(large, queries.answer_of(rows("rows/installments", params)).text)
+    assert "using installments_unpaid" in plan, plan
+    assert "Presorted Key: ((day.day)::date)" in plan, plan
+    assert "Seq Scan on" not in plan, plan
+
+
+LATER = DAY_OF_MARK + timedelta(days=200)
+
+
+@pytest.mark.parametrize("params", [{}, {"as_of": DAY_OF_MARK, "bucket": 1}, {"as_of": LATER, "bucket": 6}])
+def test_the_state_of_credits_is_worked_out_for_the_first_page_alone(large, params):
+    cursor = large.cursor()
+    cursor.execute("explain (analyze, format json) " + queries.answer_of(rows("rows/credits", params)).text)
+    (((plan,),),) = cursor.fetchall()
+
+    def looked_at(node: dict[str, Any]) -> list[float]:
+        own = [node["Actual Loops"]] if node.get("Index Name") == "installments_credit" else []
+        return own + [loops for child in node.get("Plans", ()) for loops in looked_at(child)]
+
+    assert 0 < max(looked_at(plan["Plan"])) < 1000
 
 
 def test_a_stream_holds_one_chunk_and_ends_in_its_time(large):

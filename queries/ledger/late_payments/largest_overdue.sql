@@ -17,48 +17,90 @@
 -- column: oldest_due date -- when the oldest of them was due
 -- column: dpd integer [days] -- days past due of the oldest
 -- ttl: 60
-with late as (
-    -- By the index of unpaid installments alone, which holds the amounts.
-    select
-        credit_id,
-        count(*) as installments,
-        sum(amount_due - amount_paid) as overdue,
-        min(due_date) as oldest_due,
-        cast(:as_of as date) - min(due_date) as dpd
-    from bi.installments
-    where paid_at is null and due_date < cast(:as_of as date)
-    group by credit_id
+with kept as (
+    -- The table is of one day: after midnight, until it is refreshed, the rows are asked.
+    select coalesce((select o.day from rollup.overdue o limit 1) = cast(:as_of as date), false) as of_the_day
+),
+late as (
+    -- Each part in the order of an index: credits are met one by one until there are enough.
+    (
+        select o.credit_id, o.tier, o.oldest_due, o.installments, o.overdue
+        from rollup.overdue o
+        where (select of_the_day from kept)
+            and not o.charged_off
+            and (cardinality(cast(:tiers as text[])) = 0 or o.tier = any(cast(:tiers as text[])))
+            and (
+                cardinality(cast(:late as text[])) = 0
+                or (array['1-7', '8-15', '16-30', '31-60', '61-90', '90+'])[
+                    width_bucket(cast(:as_of as date) - o.oldest_due, array[1, 8, 16, 31, 61, 91])
+                ] = any(cast(:late as text[]))
+            )
+        order by o.overdue desc, o.credit_id
+        limit :size
+    )
+    union all
+    (
+        select o.credit_id, o.tier, o.oldest_due, o.installments, o.overdue
+        from rollup.overdue o
+        where (select of_the_day from kept)
+            and cast(:charged_off as boolean)
+            and o.charged_off
+            and (cardinality(cast(:tiers as text[])) = 0 or o.tier = any(cast(:tiers as text[])))
+            and (
+                cardinality(cast(:late as text[])) = 0
+                or (array['1-7', '8-15', '16-30', '31-60', '61-90', '90+'])[
+                    width_bucket(cast(:as_of as date) - o.oldest_due, array[1, 8, 16, 31, 61, 91])
+                ] = any(cast(:late as text[]))
+            )
+        order by o.overdue desc, o.credit_id
+        limit :size
+    )
+    union all
+    (
+        select i.credit_id, coalesce(c.sinosure_tier, ''), i.oldest_due, i.installments, i.overdue
+        from (
+            -- By the index of unpaid installments alone, which holds the amounts.
+            select
+                credit_id,
+                min(due_date) as oldest_due,
+                count(*) as installments,
+                sum(amount_due - amount_paid) as overdue
+            from bi.installments
+            where paid_at is null and due_date < cast(:as_of as date)
+            group by credit_id
+        ) as i
+        left join bi.credits c on c.credit_id = i.credit_id
+        where not (select of_the_day from kept)
+            and (cardinality(cast(:tiers as text[])) = 0 or coalesce(c.sinosure_tier, '') = any(cast(:tiers as text[])))
+            and (cast(:charged_off as boolean) or c.status is distinct from 'charged_off')
+            and (
+                cardinality(cast(:late as text[])) = 0
+                or (array['1-7', '8-15', '16-30', '31-60', '61-90', '90+'])[
+                    width_bucket(cast(:as_of as date) - i.oldest_due, array[1, 8, 16, 31, 61, 91])
+                ] = any(cast(:late as text[]))
+            )
+        order by i.overdue desc, i.credit_id
+        limit :size
+    )
 ),
 largest as (
-    select late.*, c.conductor_id, c.sinosure_tier, c.status, c.principal
-    -- In this order, credits are met one by one until there are enough.
-    from (select * from late order by overdue desc, credit_id) as late
-    left join bi.credits c on c.credit_id = late.credit_id
-    where (cardinality(cast(:tiers as text[])) = 0 or coalesce(c.sinosure_tier, '') = any(cast(:tiers as text[])))
-        and (cast(:charged_off as boolean) or c.status is distinct from 'charged_off')
-        and (
-            cardinality(cast(:late as text[])) = 0
-            or (array['1-7', '8-15', '16-30', '31-60', '61-90', '90+'])[
-                width_bucket(late.dpd, array[1, 8, 16, 31, 61, 91])
-            ] = any(cast(:late as text[]))
-        )
-    order by late.overdue desc, late.credit_id
-    limit :size
+    select * from late order by overdue desc, credit_id limit :size
 )
 select
-    credit_id,
-    conductor_id,
-    coalesce(sinosure_tier, '') as tier,
-    status,
-    principal,
+    largest.credit_id,
+    c.conductor_id,
+    largest.tier,
+    c.status,
+    c.principal,
     (
         select sum(i.amount_due - i.amount_paid)
         from bi.installments i
         where i.credit_id = largest.credit_id and i.paid_at is null
     ) as outstanding,
-    overdue,
-    installments,
-    oldest_due,
-    dpd
+    largest.overdue,
+    largest.installments,
+    largest.oldest_due,
+    cast(:as_of as date) - largest.oldest_due as dpd
 from largest
-order by overdue desc, credit_id
+left join bi.credits c on c.credit_id = largest.credit_id
+order by largest.overdue desc, largest.credit_id

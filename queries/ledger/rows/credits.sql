@@ -32,6 +32,85 @@
 -- key: credit_id
 -- sort: approved_at desc, disbursed_at desc nulls last, principal desc, days_late desc, outstanding desc
 -- ttl: 30
+with wanted as not materialized (
+    -- Where all buckets asked for are late ones, they are looked for on as_of, else on the day before that it is compared
+    -- with. All this is known when the statement is planned: parts of it that give nothing cost nothing.
+    select
+        case
+            when cast(:bucket as integer) between 1 and 6 then array[cast(:bucket as integer)]
+            when cardinality(cast(:buckets as integer[])) > 0
+                and 1 <= all(cast(:buckets as integer[])) and 6 >= all(cast(:buckets as integer[]))
+            then cast(:buckets as integer[])
+        end as buckets,
+        case when cast(:bucket_before as integer) between 1 and 6 then array[cast(:bucket_before as integer)] end
+            as buckets_before,
+        -- Who is not late, or has paid all, has paid what was late before.
+        coalesce(cast(:bucket as integer) in (0, 7), false)
+            or cardinality(cast(:buckets as integer[])) > 0 and cast(:buckets as integer[]) <@ array[0, 7] as cured
+),
+chosen as not materialized (
+    select
+        coalesce(buckets, buckets_before, '{}') as buckets,
+        case
+            when buckets is null and buckets_before is not null then cast(:as_of_before as date)
+            else coalesce(cast(:as_of as date), (now() at time zone :timezone)::date)
+        end as day,
+        buckets is null and cured as cured
+    from wanted
+),
+late as not materialized (
+    -- A bucket is a range of due days.
+    select
+        day,
+        cured,
+        cardinality(buckets) > 0 as any_bucket,
+        1 = any(buckets) or 6 = any(buckets) as many,
+        day - case
+            when 6 = any(buckets) then 1000000
+            when 5 = any(buckets) then 90
+            when 4 = any(buckets) then 60
+            when 3 = any(buckets) then 30
+            when 2 = any(buckets) then 15
+            else 7
+        end as first_due,
+        day - case
+            when 1 = any(buckets) then 1
+            when 2 = any(buckets) then 8
+            when 3 = any(buckets) then 16
+            when 4 = any(buckets) then 31
+            when 5 = any(buckets) then 61
+            else 91
+        end as last_due
+    from chosen
+),
+candidate as not materialized (
+    -- Credits that were late are found by what was late, by index: an installment of the bucket that is unpaid still, or
+    -- was paid after the day. Whether it was the oldest of its credit is looked at below.
+    select o.credit_id
+    from late
+    join bi.installments o on o.due_date >= late.first_due and o.due_date <= late.last_due
+    where o.paid_at is null and not late.cured
+    union all
+    select later.credit_id
+    from late
+    cross join generate_series(
+        greatest(late.first_due, (select min(due_date) from bi.installments))::timestamp,
+        late.last_due::timestamp,
+        interval '1 day'
+    ) as due (day)
+    cross join lateral (
+        select o.credit_id
+        from bi.installments o
+        where o.due_date = due.day::date
+            and o.paid_at >= (late.day + 1)::timestamp at time zone :timezone
+            and (
+                not late.cured
+                or o.paid_at < (coalesce(cast(:as_of as date), (now() at time zone :timezone)::date) + 1)::timestamp
+                    at time zone :timezone
+            )
+        offset 0
+    ) as later
+)
 select
     c.credit_id,
     c.approved_at,
@@ -45,7 +124,36 @@ select
     bucket.number as bucket,
     greatest(looked.day - state.oldest_due, 0) as days_late,
     coalesce(state.amount, 0) as outstanding
-from bi.credits c
+from (
+    -- Each part stands in the list's own order, so that the state of a credit is worked out only when it is shown.
+    (
+        select c.*
+        from bi.credits c
+        cross join late
+        where not late.any_bucket
+        order by c.approved_at desc, c.credit_id desc
+    )
+    union all
+    (
+        select c.*
+        from bi.credits c
+        cross join late
+        where late.any_bucket and not late.many and c.credit_id in (select credit_id from candidate)
+        order by c.approved_at desc, c.credit_id desc
+    )
+    union all
+    (
+        -- Up to 7 days and over 90 days late are many: the credits are walked through and looked up among them. What is
+        -- within a case is not made a join; grouped, they are expected to be few enough for memory, which they are.
+        select c.*
+        from bi.credits c
+        cross join late
+        where late.any_bucket
+            and late.many
+            and case when true then c.credit_id in (select credit_id from candidate group by 1) end
+        order by c.approved_at desc, c.credit_id desc
+    )
+) as c
 cross join lateral (
     select day, (day + 1)::timestamp at time zone :timezone as ended_at
     from (select coalesce(cast(:as_of as date), (now() at time zone :timezone)::date) as day) as wanted
@@ -107,84 +215,10 @@ where true
         or c.disbursed_at < (cast(:disbursed_last as date) + 1)::timestamp at time zone :timezone)
     and (cast(:hours_over as numeric) is null
         or coalesce(c.disbursed_at, now()) > c.approved_at + cast(:hours_over as numeric) * interval '1 hour')
-    -- Credits that were late are found by what was late, unpaid still or paid after the day: so the state of all others
-    -- need not be worked out, and that of these only when it is shown.
-    and case
-        when cast(:bucket as integer) between 1 and 6
-            or (cardinality(cast(:buckets as integer[])) > 0
-                and 1 <= all(cast(:buckets as integer[])) and 6 >= all(cast(:buckets as integer[])))
-        then c.disbursed_at < looked.ended_at
-            and c.credit_id in (
-                select late.credit_id
-                from (
-                    select
-                        unpaid.credit_id,
-                        width_bucket(asked.day - min(unpaid.due_date), array[1, 8, 16, 31, 61, 91]) as bucket
-                    from (select coalesce(cast(:as_of as date), (now() at time zone :timezone)::date) as day) as asked
-                    cross join lateral (
-                        select i.credit_id, i.due_date
-                        from bi.installments i
-                        where i.paid_at is null and i.due_date < asked.day
-                        union all
-                        select i.credit_id, i.due_date
-                        from generate_series(
-                            (select min(due_date) from bi.installments)::timestamp,
-                            (asked.day - 1)::timestamp,
-                            interval '1 day'
-                        ) as due (day)
-                        cross join lateral (
-                            select i.credit_id, i.due_date
-                            from bi.installments i
-                            where i.due_date = due.day::date
-                                and i.paid_at >= (asked.day + 1)::timestamp at time zone :timezone
-                            offset 0
-                        ) as i
-                    ) as unpaid
-                    group by unpaid.credit_id, asked.day
-                ) as late
-                where (cast(:bucket as integer) is null or late.bucket = cast(:bucket as integer))
-                    and (cardinality(cast(:buckets as integer[])) = 0
-                        or late.bucket = any(cast(:buckets as integer[])))
-            )
-        else (cast(:bucket as integer) is null or bucket.number = cast(:bucket as integer))
-            and (cardinality(cast(:buckets as integer[])) = 0 or bucket.number = any(cast(:buckets as integer[])))
-    end
-    and case
-        when cast(:bucket_before as integer) is null then true
-        when cast(:bucket_before as integer) between 1 and 6
-        then c.disbursed_at < looked_before.ended_at
-            and c.credit_id in (
-                select late.credit_id
-                from (
-                    select
-                        unpaid.credit_id,
-                        width_bucket(asked.day - min(unpaid.due_date), array[1, 8, 16, 31, 61, 91]) as bucket
-                    from (select cast(:as_of_before as date) as day) as asked
-                    cross join lateral (
-                        select i.credit_id, i.due_date
-                        from bi.installments i
-                        where i.paid_at is null and i.due_date < asked.day
-                        union all
-                        select i.credit_id, i.due_date
-                        from generate_series(
-                            (select min(due_date) from bi.installments)::timestamp,
-                            (asked.day - 1)::timestamp,
-                            interval '1 day'
-                        ) as due (day)
-                        cross join lateral (
-                            select i.credit_id, i.due_date
-                            from bi.installments i
-                            where i.due_date = due.day::date
-                                and i.paid_at >= (asked.day + 1)::timestamp at time zone :timezone
-                            offset 0
-                        ) as i
-                    ) as unpaid
-                    group by unpaid.credit_id, asked.day
-                ) as late
-                where late.bucket = cast(:bucket_before as integer)
-            )
-        else cast(:as_of_before as date) is not null and bucket_before.number = cast(:bucket_before as integer)
-    end
+    and (cast(:bucket as integer) is null or bucket.number = cast(:bucket as integer))
+    and (cardinality(cast(:buckets as integer[])) = 0 or bucket.number = any(cast(:buckets as integer[])))
+    and (cast(:bucket_before as integer) is null
+        or cast(:as_of_before as date) is not null and bucket_before.number = cast(:bucket_before as integer))
     and (cast(:status as text) is null or c.status = cast(:status as text))
     and (cardinality(cast(:statuses as text[])) = 0 or c.status = any(cast(:statuses as text[])))
     and (cardinality(cast(:disbursement_statuses as text[])) = 0

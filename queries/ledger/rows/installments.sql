@@ -43,27 +43,92 @@ select
         ) - i.due_date,
         0
     ) as days_late
-from bi.installments i
-left join bi.credits c on c.credit_id = i.credit_id
-where true
+from (
+    select 0 as part, o.installment_id, o.due_date, o.credit_id, o.sequence, o.amount_due, o.amount_paid, o.paid_at
+    from bi.installments o
+    union all
+    -- Unpaid at the end of a day: what is unpaid still and what was paid after it, one due day after the other, the latest
+    -- first. So a first page needs a few days only.
+    (
+        select
+            1,
+            unpaid.installment_id,
+            due.day,
+            unpaid.credit_id,
+            unpaid.sequence,
+            unpaid.amount_due,
+            unpaid.amount_paid,
+            unpaid.paid_at
+        from (
+            select day::date as day
+            from generate_series(
+                greatest(
+                    cast(:due_first as date),
+                    cast(:as_of as date) - cast(:late_to as integer),
+                    cast(:as_of as date) - case
+                        when cast(:bucket as integer) between 1 and 5
+                        then (array[7, 15, 30, 60, 90])[cast(:bucket as integer)]
+                    end,
+                    (select min(due_date) from bi.installments)
+                )::timestamp,
+                least(
+                    cast(:due_last as date),
+                    cast(:as_of as date) - cast(:late_from as integer),
+                    cast(:as_of as date) - case
+                        when cast(:bucket as integer) between 1 and 6
+                        then (array[1, 8, 16, 31, 61, 91])[cast(:bucket as integer)]
+                        when cardinality(cast(:buckets as integer[])) > 0 and 0 <> all(cast(:buckets as integer[])) then 1
+                    end,
+                    (select max(due_date) from bi.installments)
+                )::timestamp,
+                interval '1 day'
+            ) as day
+            where cast(:as_of as date) is not null
+            order by day desc
+        ) as due
+        cross join lateral (
+            select o.*
+            from bi.installments o
+            where o.due_date = due.day and o.paid_at is null
+            union all
+            select o.*
+            from bi.installments o
+            where o.due_date = due.day
+                and o.paid_at >= (cast(:as_of as date) + 1)::timestamp at time zone :timezone
+            offset 0
+        ) as unpaid
+        order by due.day desc, unpaid.installment_id desc
+    )
+) as i
+-- All rows are joined at once; of a day's late ones, credits are looked up one by one, from the first row on.
+left join bi.credits j on cast(:as_of as date) is null and j.credit_id = i.credit_id
+left join lateral (
+    select o.conductor_id, o.sinosure_tier
+    from bi.credits o
+    where cast(:as_of as date) is not null and o.credit_id = i.credit_id
+    limit 1
+) as one on true
+cross join lateral (
+    select
+        case when cast(:as_of as date) is null then j.conductor_id else one.conductor_id end as conductor_id,
+        case when cast(:as_of as date) is null then j.sinosure_tier else one.sinosure_tier end as sinosure_tier
+) as c
+where i.part = case when cast(:as_of as date) is null then 0 else 1 end
     and (cast(:due_first as date) is null or i.due_date >= cast(:due_first as date))
     and (cast(:due_last as date) is null or i.due_date <= cast(:due_last as date))
     and (cast(:paid_first as date) is null
         or i.paid_at >= cast(:paid_first as date)::timestamp at time zone :timezone)
     and (cast(:paid_last as date) is null
         or i.paid_at < (cast(:paid_last as date) + 1)::timestamp at time zone :timezone)
-    and (cast(:as_of as date) is null
-        or i.paid_at is null or i.paid_at >= (cast(:as_of as date) + 1)::timestamp at time zone :timezone)
+    -- A bucket is a range of due days, which an index serves.
     and (cast(:bucket as integer) is null
-        or cast(:as_of as date) is not null and case
-            when cast(:as_of as date) - i.due_date < 1 then 0
-            when cast(:as_of as date) - i.due_date <= 7 then 1
-            when cast(:as_of as date) - i.due_date <= 15 then 2
-            when cast(:as_of as date) - i.due_date <= 30 then 3
-            when cast(:as_of as date) - i.due_date <= 60 then 4
-            when cast(:as_of as date) - i.due_date <= 90 then 5
-            else 6
-        end = cast(:bucket as integer))
+        or cast(:as_of as date) is not null and cast(:bucket as integer) between 0 and 6)
+    and (cast(:as_of as date) is null or coalesce(cast(:bucket as integer), 1) <> 0
+        or i.due_date >= cast(:as_of as date))
+    and (cast(:as_of as date) is null or coalesce(cast(:bucket as integer), 0) < 1
+        or i.due_date <= cast(:as_of as date) - (array[1, 8, 16, 31, 61, 91])[cast(:bucket as integer)])
+    and (cast(:as_of as date) is null or coalesce(cast(:bucket as integer), 6) not between 1 and 5
+        or i.due_date >= cast(:as_of as date) - (array[7, 15, 30, 60, 90])[cast(:bucket as integer)])
     and (cardinality(cast(:buckets as integer[])) = 0
         or cast(:as_of as date) is not null and case
             when cast(:as_of as date) - i.due_date < 1 then 0
@@ -74,11 +139,6 @@ where true
             when cast(:as_of as date) - i.due_date <= 90 then 5
             else 6
         end = any(cast(:buckets as integer[])))
-    -- The same once more as bounds of the due day, which an index serves.
-    and (cast(:as_of as date) is null or coalesce(cast(:bucket as integer), 0) < 1
-        or i.due_date <= cast(:as_of as date) - (array[1, 8, 16, 31, 61, 91])[cast(:bucket as integer)])
-    and (cast(:as_of as date) is null or coalesce(cast(:bucket as integer), 6) not between 1 and 5
-        or i.due_date >= cast(:as_of as date) - (array[7, 15, 30, 60, 90])[cast(:bucket as integer)])
     and (cast(:as_of as date) is null or cardinality(cast(:buckets as integer[])) = 0
         or 0 = any(cast(:buckets as integer[])) or i.due_date < cast(:as_of as date))
     and (cast(:late_from as integer) is null
