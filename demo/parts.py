@@ -194,4 +194,4 @@ class PostgresExporter(Exporter):
 
     def arguments(self) -> list[str]:
         """The command line after the program, for the port chosen."""
-        return [*super().arguments(), "--log.level=error", "--disable-settings-metrics"]
+        return [*super().arguments(), "--log.level=error"]

@@ -32,10 +32,13 @@ _REQUEST = frozenset({"method", "url"})
 _HEADERS = frozenset({"content-type", "content-length", "accept", "x-request-id", "traceparent"})
 _HEX = re.compile(r"[0-9a-f]{16}|[0-9a-f]{32}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?(Z|\+00:00)?")
+# "conductores-backend@2.4" is no address.
+_RELEASE = re.compile(r"[a-z][a-z0-9-]{0,60}@\d{1,6}(?:\.\d{1,6}){0,3}")
 # Structure that is kept as it is while it looks like what it should be.
 _STRUCTURE: Mapping[str, re.Pattern[str]] = {
     **dict.fromkeys(("event_id", "trace_id", "span_id", "parent_span_id", "request_id"), _HEX),
     **dict.fromkeys(("timestamp", "start_timestamp", "datetime"), _TIME),
+    "release": _RELEASE,
 }
 _NUMBERS = frozenset({"timestamp", "start_timestamp", "lineno", "colno", "duration_ms", "thread_id", "id"})
 
