@@ -51,7 +51,7 @@ def tiers_since() -> tuple[list[str], date]:
     While the ledger does not answer: the usual tiers, two years.
     """
     try:
-        found = queries.ledger("late_payments/tiers", deadline=2)
+        found = queries.ledger("disbursements/tiers", deadline=2)
     except queries.SourceError:
         return list(TIERS), today - timedelta(days=730)
     names = sorted(
