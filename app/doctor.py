@@ -97,14 +97,73 @@ CONTRACT: dict[str, tuple[ColumnRule, ...]] = {
         "error_code:text? error_message:text? request_id:id trace_id:text? application_id:id? credit_id:id?"
     ),
 }
-# Columns by which pages choose their period or follow a reference: an index must begin with them.
-INDEXED: dict[str, tuple[str, ...]] = {
-    "applications": ("submitted_at", "decided_at", "updated_at"),
-    "credits": ("approved_at", "disbursed_at", "application_id", "updated_at"),
-    "installments": ("due_date", "credit_id", "updated_at"),
-    "payments": ("processed_at", "credit_id", "updated_at"),
-    "hase_scores": ("calculated_at", "application_id"),
-    "integration_calls": ("called_at",),
+
+
+@dataclass(frozen=True)
+class IndexRule:
+    """An index that questions are written for: its columns, what it holds besides, which rows, what is slow without."""
+
+    columns: tuple[str, ...]
+    slows: str
+    holds: tuple[str, ...] = ()
+    rows: str = ""
+
+    def __str__(self) -> str:
+        holding = f" including ({', '.join(self.holds)})" if self.holds else ""
+        return f"({', '.join(self.columns)}){holding}{f' where {self.rows}' if self.rows else ''}"
+
+
+_REFRESH = "the refresh of the daily tables"
+# demo/indexes.sql makes them.
+INDEXES: dict[str, tuple[IndexRule, ...]] = {
+    "applications": (
+        IndexRule(("submitted_at",), "Today, Approvals and the rows of applications"),
+        IndexRule(("decided_at",), "Today, Approvals and the rows of decisions"),
+        IndexRule(("updated_at",), _REFRESH),
+        IndexRule(("conductor_id",), "the page of a driver"),
+    ),
+    "credits": (
+        IndexRule(("approved_at", "credit_id"), "Disbursements and the rows of credits"),
+        IndexRule(("disbursed_at",), "Today, Disbursements and the rows of disbursements"),
+        IndexRule(("closed_at",), "the active credits of Today"),
+        IndexRule(("updated_at",), _REFRESH),
+        IndexRule(("application_id",), "the steps of Approvals and the page of a credit"),
+        IndexRule(("conductor_id",), "the page of a driver"),
+    ),
+    "installments": (
+        IndexRule(("credit_id", "sequence"), f"the page of a credit, the rows of credits and {_REFRESH}"),
+        IndexRule(
+            ("due_date", "paid_at"),
+            "the late installments of Today and the rows of Late payments",
+            holds=("credit_id", "amount_due"),
+        ),
+        IndexRule(
+            ("due_date", "installment_id"),
+            "the rows of Late payments",
+            holds=("credit_id", "amount_due", "amount_paid"),
+            rows="paid_at is null",
+        ),
+        IndexRule(("due_date", "paid_at"), "the rows of first-payment defaults", rows="sequence = 1"),
+        IndexRule(("updated_at",), _REFRESH),
+    ),
+    "payments": (
+        IndexRule(("processed_at",), "Today and the rows of payments"),
+        IndexRule(("updated_at",), _REFRESH),
+        IndexRule(("credit_id",), "the page of a credit"),
+        IndexRule(("installment_id",), "the page of a credit"),
+    ),
+    "hase_scores": (
+        IndexRule(("calculated_at",), "Today, HASE and the rows of scores"),
+        IndexRule(("application_id",), f"Approvals, the page of a credit and {_REFRESH}"),
+    ),
+    "integration_calls": (
+        IndexRule(("called_at",), "Today, Integrations and the rows of calls"),
+        IndexRule(("integration", "called_at"), "the failures of Integrations", rows="status <> 'success'"),
+        IndexRule(("request_id",), "the ways from a request to its call"),
+        IndexRule(("trace_id",), "the ways from a trace to its calls"),
+        IndexRule(("credit_id",), "the queue of Disbursements and the page of a credit"),
+        IndexRule(("application_id",), "the page of a credit"),
+    ),
 }
 _PERSONAL = re.compile(
     r"e_?mail|correo|phone|telefono|celular|curp|^rfc$|first_?name|last_?name|apellido|^nombre", re.I
@@ -297,21 +356,34 @@ def _check_nulls(ledger: _Ledger, relation: str, names: list[str]) -> Iterator[F
 def _check_indexes(ledger: _Ledger, relation: str, kind: str, columns: Iterable[str]) -> Iterator[Finding]:
     if kind not in {"r", "p", "m"}:
         return
-    led = {
-        name
-        for (name,) in ledger.rows(
-            """
-            select a.attname from pg_index i
-            join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
-            where i.indrelid = %s::regclass and i.indisvalid
-              and (i.indpred is null or pg_get_expr(i.indpred, i.indrelid) = format('(%%I IS NOT NULL)', a.attname))
-            """,
-            f"bi.{relation}",
-        )
-    }
-    lacking = [name for name in INDEXED[relation] if name in set(columns) and name not in led]
-    if lacking:
-        yield Finding("warn", f"bi.{relation}", f"No index begins with {', '.join(lacking)}: periods read slowly.")
+    found = ledger.rows(
+        """
+        select
+            array(
+                select coalesce(a.attname::text, '')
+                from unnest(i.indkey::int2[]) with ordinality as k (attnum, place)
+                left join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+                order by k.place
+            ),
+            i.indnkeyatts,
+            coalesce(pg_get_expr(i.indpred, i.indrelid), '')
+        from pg_index i
+        where i.indrelid = %s::regclass and i.indisvalid
+        """,
+        f"bi.{relation}",
+    )
+    present = set(columns)
+    for rule in INDEXES[relation]:
+        if present >= {*rule.columns, *rule.holds} and not any(_serves(rule, *index) for index in found):
+            yield Finding("warn", f"bi.{relation}", f"No index on {rule}: {rule.slows} are slow.")
+
+
+def _serves(rule: IndexRule, names: list[str], keys: int, predicate: str) -> bool:
+    """Whether an index of these columns, the first of them its keys, answers what the rule is for."""
+    if tuple(names[: min(keys, len(rule.columns))]) != rule.columns or not set(rule.holds) <= set(names):
+        return False
+    rows = re.sub(r"::\w+|[()]", "", predicate).lower()
+    return rows in {"", rule.rows, f"{rule.columns[0]} is not null"}
 
 
 def _check_freshness(ledger: _Ledger) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from app.doctor import Finding, examine, metrics_of, print_findings
 from app.settings import Settings
 from demo import servers
 from queries.library import Query
-from tests.conftest import LedgerUrl
+from tests.conftest import ROOT, LedgerUrl
 from tests.stage import held
 
 SECRET = "correct-horse-battery"
@@ -113,12 +114,34 @@ def test_indexes_that_periods_need_are_asked_for(ledger_url: LedgerUrl):
         ledger_url,
         "create index on bi.hase_scores (calculated_at)",
         "create index on bi.hase_scores (application_id) where score > 50",
+        "create index on bi.credits (disbursed_at) where disbursed_at is not null",
+        "create index on bi.installments (due_date, paid_at)",
     )
-    after = said(look(ledger_url=ledger_url.reader), "bi.hase_scores", "warn")
-    run(ledger_url, "create index on bi.credits (disbursed_at) where disbursed_at is not null")
-    assert "disbursed_at" not in said(look(ledger_url=ledger_url.reader), "bi.credits", "warn")
-    assert "calculated_at, application_id" in before
-    assert "begins with application_id:" in after, "a partial index does not serve every question"
+    findings = look(ledger_url=ledger_url.reader)
+    after = said(findings, "bi.hase_scores", "warn")
+    assert "No index on (calculated_at): Today, HASE and the rows of scores are slow." in before
+    assert "(calculated_at)" not in after
+    assert "(application_id)" in after, "a partial index does not serve every question"
+    assert "(disbursed_at)" not in said(findings, "bi.credits", "warn")
+    asked = said(findings, "bi.installments", "warn")
+    assert "(due_date, paid_at) including (credit_id, amount_due)" in asked
+    assert "(due_date, paid_at) where" not in asked, "one of all rows serves those of some"
+
+
+def test_each_index_of_the_demo_is_asked_for_and_no_other(ledger_url: LedgerUrl):
+    statements = (ROOT / "demo" / "indexes.sql").read_text(encoding="utf-8").split(";\n")
+    made = {
+        match[1]: match[0] for one in statements if (match := re.search(r"index if not exists (\w+) .*", one, re.S))
+    }
+    run(ledger_url, *(one for one in statements if one.strip()))
+
+    def lacking() -> list[str]:
+        return [one.sentence for one in look(ledger_url=ledger_url.reader) if "No index on" in one.sentence]
+
+    assert lacking() == []
+    assert len(made) == sum(len(rules) for rules in doctor.INDEXES.values())
+    run(ledger_url, *(f"drop index bi.{name}" for name in made))
+    assert len(lacking()) == len(made)
 
 
 @pytest.mark.parametrize(
