@@ -267,12 +267,13 @@ def test_each_failure_is_a_sentence_in_time(
     server: Server, make: Callable[..., Any], ask: str, wrong: Any, kind: str, words: str
 ):
     server.answer = wrong
-    client = make(server, timeout=0.4)
+    # A busy machine must not take an answer for a silence.
+    client = make(server, timeout=1.5)
     arguments = {"issues": (LAST_DAY,), "events": ("4501", LAST_DAY), "event": ("4501", "4502")}[ask]
     began = time.monotonic()
     with pytest.raises(SourceError) as caught:
         getattr(client, ask)(*arguments)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 5
     assert (caught.value.kind, caught.value.source) == (kind, "errors")
     assert words in caught.value.sentence
     assert "secret" not in caught.value.sentence
