@@ -18,7 +18,7 @@ from queries import Prometheus, Sources
 PAGES = Path(__file__).resolve().parent.parent / "pages"
 SCRIPT = f"""
 import streamlit as st
-names = ["api_health", "integrations", "credit", "conductor", "logs", "errors", "traces", "thread", "alerts"]
+names = ["api_health", "integrations", "credit", "conductor"]
 st.navigation([st.Page(f"{PAGES}/{{name}}.py", url_path=name) for name in names], position="hidden").run()
 """
 HOUR = timedelta(hours=1)
@@ -143,7 +143,7 @@ def test_without_the_bound_two_shares_hold_it_between_them(prometheus_server):
     url = prometheus_server(series(end, bound=False, exporters=False))
     queries.connect(Sources(prometheus=Prometheus(url=url), scrape_interval=60))
     values = medians(over("within", datetime.fromtimestamp(end, UTC)), "le")
-    app = page(section="all")
+    app = page()
     queries.disconnect()
     assert values == pytest.approx({"0.1": 80 / 110, "0.5": 100 / 110}, rel=0.01)
     assert not app.exception
@@ -205,7 +205,7 @@ def words(app: AppTest) -> str:
 
 @pytest.mark.parametrize("span", ["1h", "24h"])
 def test_every_panel_of_the_page_is_drawn(end, span):
-    app = page(range=span, section="all")
+    app = page(range=span)
     assert not app.exception
     said = words(app)
     for title in (
@@ -217,27 +217,6 @@ def test_every_panel_of_the_page_is_drawn(end, span):
     assert "cannot" not in said
     assert "No series of" not in said
     assert [frame.value["what"].iloc[0] for frame in app.dataframe] == ["GET /slow", "GET /slow"]
-
-
-def test_one_section_is_drawn_at_a_time_and_the_choice_stands_in_the_url(end):
-    said = words(page(range="1h"))
-    assert "**Request rate**" in said
-    assert "**Redis commands**" not in said
-    said = words(page(range="1h", section="servers"))
-    assert "**Host in use**" in said
-    assert "**Request rate**" not in said
-
-
-def test_the_time_and_the_integration_go_on_with_every_link(end):
-    def links(**asked: str) -> list[str]:
-        return [one.proto.query_string for one in page(**asked).get("page_link")]
-
-    assert len(links()) == 5
-    assert all("range=6h" in link and "integration=neon" in link for link in links(range="6h", integration="neon"))
-    window = {"from": (end - HOUR).isoformat(), "to": end.isoformat()}
-    found = links(**window)
-    assert found
-    assert all("from=" in link and "T" in link for link in found)
 
 
 def test_a_prometheus_that_is_away_leaves_sentences(known_series):
@@ -259,7 +238,7 @@ def test_without_metrics_one_line_says_how_to_have_them():
 
 def test_a_prometheus_without_a_series_is_an_empty_page(prometheus_server):
     queries.connect(Sources(prometheus=Prometheus(url=prometheus_server())))
-    app = page(section="all")
+    app = page()
     queries.disconnect()
     assert not app.exception
     assert words(app).count("No data for this choice") >= 8
