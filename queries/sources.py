@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import pandas as pd
 
-from queries.cache import AnswerCache, Kept, SourceState
+from queries.cache import AnswerCache, SourceState
 from queries.errors import SourceError
 from queries.ledger_client import LedgerClient
 from queries.library import Column, Query, Source, find_query
@@ -145,29 +145,20 @@ class _House:
                 connect_timeout=sources.connect_timeout,
             )
         if sources.prometheus:
+            server: dict[str, Any] = {
+                "url": sources.prometheus.url,
+                "token": sources.prometheus.token,
+                "basic_auth": sources.prometheus.basic_auth,
+                "headers": sources.prometheus.headers,
+                "ca_file": sources.prometheus.ca_file,
+                "zone": self.zone,
+                "query_timeout": sources.query_timeout,
+                "connect_timeout": sources.connect_timeout,
+            }
             self.metrics = MetricsClient(
-                sources.prometheus.url,
-                token=sources.prometheus.token,
-                basic_auth=sources.prometheus.basic_auth,
-                headers=sources.prometheus.headers,
-                ca_file=sources.prometheus.ca_file,
-                zone=self.zone,
-                scrape_interval=sources.scrape_interval,
-                connections=sources.prometheus_connections,
-                query_timeout=sources.query_timeout,
-                connect_timeout=sources.connect_timeout,
+                **server, scrape_interval=sources.scrape_interval, connections=sources.prometheus_connections
             )
-            self.promql = PromqlClient(
-                sources.prometheus.url,
-                token=sources.prometheus.token,
-                basic_auth=sources.prometheus.basic_auth,
-                headers=sources.prometheus.headers,
-                ca_file=sources.prometheus.ca_file,
-                zone=self.zone,
-                connections=sources.explorer_connections,
-                query_timeout=sources.query_timeout,
-                connect_timeout=sources.connect_timeout,
-            )
+            self.promql = PromqlClient(**server, connections=sources.explorer_connections)
 
         if sources.state_url:
             self.state = StateClient(
@@ -216,31 +207,57 @@ class _House:
             frame, text, warnings = client.run(query, bound)
             return _Raw(frame, text, warnings, frame.attrs.pop("rollups", None))
 
-        with _named(query.name):
-            kept = self.cache.get(
-                (query.source, query.name, tuple(sorted(bound.items()))),
-                ask_source,
-                source=query.source,
-                ttl=min(query.ttl, self.sources.fresh_for),
-                grace=self.sources.grace if grace is None else grace,
-                # Room for a place in the pool, a connection and the query itself: the source's own bounds come first.
-                deadline=deadline or self.sources.query_timeout + self.sources.connect_timeout + 1,
-                while_waiting=self.while_waiting,
-            )
-        return self._stamped(query, bound, kept)
-
-    def _stamped(self, query: Query, bound: dict[str, Any], kept: Kept) -> pd.DataFrame:
-        raw: _Raw = kept.value
-        # A shallow copy: the kept frame must not be changed by a page, and pandas copies on write.
-        frame = raw.frame.copy(deep=False)
-        frame.attrs["answer"] = Answer(
+        return self.kept(
+            ask_source,
+            bound,
             source=query.source,
             name=query.name,
             title=query.title,
             description=query.description,
-            text=raw.text,
-            params=bound,
             columns=query.columns,
+            ttl=query.ttl,
+            deadline=deadline,
+            grace=grace,
+        )
+
+    def kept(
+        self,
+        ask: Callable[[], _Raw],
+        params: dict[str, Any],
+        *,
+        source: Source | OutsideSource,
+        name: str,
+        title: str,
+        description: str,
+        columns: tuple[Column, ...],
+        ttl: float,
+        deadline: float | None,
+        grace: float | None,
+    ) -> pd.DataFrame:
+        """The answer of `ask`, kept by source, name and parameters, with its stamp."""
+        bounds = self.sources
+        with _named(name):
+            kept = self.cache.get(
+                (source, name, tuple(sorted(params.items()))),
+                ask,
+                source=source,
+                ttl=min(ttl, bounds.fresh_for),
+                grace=bounds.grace if grace is None else grace,
+                # Room for a place in the pool, a connection and the query itself: the source's own bounds come first.
+                deadline=deadline or bounds.query_timeout + bounds.connect_timeout + 1,
+                while_waiting=self.while_waiting,
+            )
+        raw: _Raw = kept.value
+        # A shallow copy: the kept frame must not be changed by a page, and pandas copies on write.
+        frame = raw.frame.copy(deep=False)
+        frame.attrs["answer"] = Answer(
+            source=source,
+            name=name,
+            title=title,
+            description=description,
+            text=raw.text,
+            params=params,
+            columns=columns,
             as_of=kept.asked_at.astimezone(self.zone),
             cached=kept.cached,
             stale=kept.stale,
@@ -355,7 +372,6 @@ def outside(
     `ttl` and `deadline` are seconds, `grace` as for `metrics`. Raises SourceError.
     """
     house = _connected()
-    bounds = house.sources
 
     def ask_source() -> _Raw:
         frame = ask(house.outside(source))
@@ -364,33 +380,18 @@ def outside(
     # A source that nobody has configured is no failure of it: told at once, and not counted.
     if not house.configured(source):
         house.outside(source)
-    with _named(name):
-        kept = house.cache.get(
-            (source, name, tuple(sorted(params.items()))),
-            ask_source,
-            source=source,
-            ttl=min(ttl, bounds.fresh_for),
-            grace=bounds.grace if grace is None else grace,
-            deadline=deadline or bounds.query_timeout + bounds.connect_timeout + 1,
-            while_waiting=house.while_waiting,
-        )
-    raw: _Raw = kept.value
-    frame = raw.frame.copy(deep=False)
-    frame.attrs["answer"] = Answer(
+    return house.kept(
+        ask_source,
+        dict(params),
         source=source,
         name=name,
         title=title,
         description=description,
-        text=raw.text,
-        params=dict(params),
         columns=columns,
-        as_of=kept.asked_at.astimezone(house.zone),
-        cached=kept.cached,
-        stale=kept.stale,
-        error=kept.error,
-        warnings=raw.warnings,
+        ttl=ttl,
+        deadline=deadline,
+        grace=grace,
     )
-    return frame
 
 
 def outside_client(source: OutsideSource) -> Any:
