@@ -142,7 +142,7 @@ else:
         names["month"] = _("30 days")
     chosen = choice_filter(_("Period"), tuple(names), names, key="around")
     start, end = threads.period_of(known, LENGTHS[chosen], now)
-hidden = st.pills(
+chosen_sources = st.pills(
     _("Shown"),
     threads.SOURCES,
     format_func=LANES.__getitem__,
@@ -154,13 +154,13 @@ hidden = st.pills(
 
 
 def thread() -> threads.Thread:
-    """The thread, narrowed to the kinds that are chosen."""
+    """The thread of the period, whatever is shown of it."""
     return threads.open_thread(known, start, end, roles)
 
 
 def shown(moments: pd.DataFrame) -> pd.DataFrame:
     """The moments of the sources that are chosen; of all when none is."""
-    part = moments[moments["source"].isin(hidden)] if hidden else moments
+    part = moments[moments["source"].isin(chosen_sources)] if chosen_sources else moments
     part.attrs = dict(moments.attrs)
     return part
 

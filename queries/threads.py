@@ -14,6 +14,7 @@ is missing, and a sentence says why.
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -161,19 +162,19 @@ def skews(moments: pd.DataFrame) -> pd.DataFrame:
     What belongs to a call should lie between its begin and its end. Columns: source, moments (compared), seconds (the
     median distance, positive: ahead of the ledger); only sources that differ by more than `SKEW_SECONDS`.
     """
-    calls = moments[moments["source"] == "call"]
+    # By both ids: a credit can have thousands of calls, and as many lines.
+    calls: dict[tuple[str, str], list[tuple[pd.Timestamp, Any]]] = defaultdict(list)
+    for call in moments[moments["source"] == "call"].itertuples(index=False):
+        for kind, id in (("request", call.request_id), ("trace", call.trace_id)):
+            if id:
+                calls[kind, id].append((call.at, call.duration_ms))
     rows = []
     for source in ("log", "span", "error"):
         found: list[float] = []
         for one in moments[moments["source"] == source].itertuples(index=False):
-            distances = [
-                _outside(one.at, call.at, call.duration_ms)
-                for call in calls.itertuples(index=False)
-                if (one.request_id and one.request_id == call.request_id)
-                or (one.trace_id and one.trace_id == call.trace_id)
-            ]
-            if distances:
-                found.append(min(distances, key=abs))
+            own = [*calls.get(("request", one.request_id), ()), *calls.get(("trace", one.trace_id), ())]
+            if own:
+                found.append(min((_outside(one.at, begin, lasted) for begin, lasted in own), key=abs))
         middle = float(pd.Series(found).median()) if found else 0.0
         if abs(middle) > SKEW_SECONDS:
             rows.append({"source": source, "moments": len(found), "seconds": middle})
