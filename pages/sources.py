@@ -78,27 +78,6 @@ CIRCUITS = {
     "open": _("open: the last question failed, the next is sent in two seconds"),
     "half_open": _("half open: the last question failed, the next one tries"),
 }
-TITLES = {
-    "today": _("Today"),
-    "approvals": _("Approvals"),
-    "disbursements": _("Disbursements"),
-    "late_payments": _("Late payments"),
-    "hase": _("HASE scores"),
-    "credit": _("Credit"),
-    "conductor": _("Driver"),
-    "integrations": _("Integrations"),
-    "api_health": _("API health"),
-    "reconciliation": _("Reconciliation"),
-    "slos": _("SLOs"),
-    "metrics_explorer": _("Metrics explorer"),
-    "events": _("Events"),
-    "incidents": _("Incidents"),
-    "alerts": _("Alerts"),
-    "digest": _("Digest"),
-    "errors": _("Errors"),
-    "logs": _("Logs"),
-    "traces": _("Traces"),
-}
 
 
 def since(moment: Any) -> str:
@@ -145,7 +124,7 @@ def card(row: Any) -> None:
         with st.container(horizontal=True, gap="small"):
             for page in pages:
                 if (HERE / f"{page}.py").is_file():
-                    st.page_link(HERE / f"{page}.py", label=TITLES[page], width="content")
+                    st.page_link(HERE / f"{page}.py", width="content")
 
 
 st.title(_("Data sources"), anchor=False)
