@@ -32,9 +32,9 @@ from demo import servers
 from queries import alerts as told
 from queries.alertmanager_client import AlertmanagerClient
 from queries.errors import SourceError
+from tests.answering import Server, said
 from tests.conftest import drop_ledger, new_ledger
 from tests.dashboard import chromium, chromium_path, serve, viewer
-from tests.test_http_client import Server, said
 from tests.test_integrations import application, call, credit, payment
 
 PAGES = Path(__file__).resolve().parent.parent / "pages"

@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
@@ -30,8 +30,8 @@ from app.settings import Settings
 from demo.tracker import Bugsink
 from queries import Outside, SourceError, Sources, failures
 from queries.errors_client import PAGE, BugsinkClient, IssueSearch, SentryClient
+from tests.answering import Server, path_of, query_of, said
 from tests.dashboard import chromium, chromium_path, serve, viewer
-from tests.test_http_client import Server, said
 
 ANSWERS = Path(__file__).parent / "answers" / "sentry"
 PAGES = Path(__file__).resolve().parent.parent / "pages"
@@ -50,14 +50,6 @@ st.navigation([st.Page(f"{PAGES}/{{name}}.py", url_path=name) for name in names]
 
 def answer(name: str) -> bytes:
     return (ANSWERS / name).read_bytes()
-
-
-def path_of(request: bytes) -> str:
-    return request.split(b" ", 2)[1].decode()
-
-
-def query_of(request: bytes) -> dict[str, list[str]]:
-    return parse_qs(urlsplit(path_of(request)).query)
 
 
 class Documented(Server):

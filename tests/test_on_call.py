@@ -27,7 +27,7 @@ from queries import alerts as told
 from queries.errors import SourceError
 from queries.pagerduty_client import PagerDutyClient
 from queries.uptimerobot_client import UptimeRobotClient, component_of
-from tests.test_http_client import Server, said
+from tests.answering import Server, said
 
 ANSWERS = Path(__file__).parent / "answers"
 ZONE = ZoneInfo("America/Mexico_City")

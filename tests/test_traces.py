@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
@@ -37,8 +37,8 @@ from demo.traces import TraceServer
 from queries import Outside, SourceError, Sources, traces
 from queries.traces import TraceSearch
 from queries.traces_client import MOST_SPANS, JaegerClient
+from tests.answering import Server, path_of, query_of, said
 from tests.dashboard import chromium, chromium_path, serve, viewer
-from tests.test_http_client import Server, said
 
 ANSWERS = Path(__file__).parent / "answers" / "jaeger"
 PAGES = Path(__file__).resolve().parent.parent / "pages"
@@ -58,14 +58,6 @@ st.navigation([st.Page(f"{PAGES}/{{name}}.py", url_path=name) for name in names]
 
 def answer(name: str) -> bytes:
     return (ANSWERS / name).read_bytes()
-
-
-def path_of(request: bytes) -> str:
-    return request.split(b" ", 2)[1].decode()
-
-
-def query_of(request: bytes) -> dict[str, list[str]]:
-    return parse_qs(urlsplit(path_of(request)).query)
 
 
 class Documented(Server):

@@ -1,0 +1,59 @@
+"""A server on a real socket that answers what a test tells it to: bytes of a documented answer, or anything worse."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable
+from urllib.parse import parse_qs, urlsplit
+
+Answer = Callable[[socket.socket], None]
+
+
+class Server:
+    """Answers each connection with what it was last told to; keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.answer: Answer = said(b"{}")
+        self.asked: list[bytes] = []
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._one, args=(connection,), daemon=True).start()
+
+    def _one(self, connection: socket.socket) -> None:
+        with connection:
+            self.asked.append(connection.recv(65536))
+            try:
+                self.answer(connection)
+            except OSError:
+                return
+
+    def close(self) -> None:
+        # Closed alone, a socket that waits in accept() takes one more connection.
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+
+def said(body: bytes, status: str = "200 OK", headers: str = "") -> Answer:
+    head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n{headers}\r\n"
+    return lambda connection: connection.sendall(head.encode() + body)
+
+
+def path_of(request: bytes) -> str:
+    """The path and query that a request asks for."""
+    return request.split(b" ", 2)[1].decode()
+
+
+def query_of(request: bytes) -> dict[str, list[str]]:
+    """The parameters in a request's address."""
+    return parse_qs(urlsplit(path_of(request)).query)
