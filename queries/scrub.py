@@ -8,8 +8,10 @@ by name, and by pattern: e-mail, telephone, CURP, RFC, CLABE, card numbers (by L
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping
 from datetime import date
+from itertools import accumulate
 from typing import Any
 
 REMOVED = "[removed]"
@@ -106,7 +108,7 @@ _DIGITS = re.compile(
     rf"|{_START}(?<!\d\.)\+?\(?\d(?:{_BETWEEN}{{0,2}}\d){{9,400}}{_END}|\d{{13,19}}",
 )
 _GROUP = re.compile(r"\d+")
-_LONGEST = 19
+_SHORTEST, _LONGEST = 10, 19
 _SQL = re.compile(
     r"\b(?:select|where|insert\s{1,9}into|delete\s{1,9}from|update\b.{1,300}?\bset|values\s{0,9}\()", re.I | re.S
 )
@@ -124,7 +126,7 @@ def luhn(digits: str) -> bool:
 
 def _personal(digits: str) -> bool:
     """Telephone numbers (10 to 13 digits), CLABE accounts (18) and card numbers (by Luhn)."""
-    return 10 <= len(digits) <= 13 or len(digits) == 18 or (13 <= len(digits) <= _LONGEST and luhn(digits))
+    return _SHORTEST <= len(digits) <= 13 or len(digits) == 18 or (13 <= len(digits) <= _LONGEST and luhn(digits))
 
 
 def _number(match: re.Match[str]) -> str:
@@ -132,11 +134,14 @@ def _number(match: re.Match[str]) -> str:
     text = match[0]
     if match["identifier"] is not None:
         return text
-    groups = [(group.start(), group.end()) for group in _GROUP.finditer(text)]
+    groups = [group.span() for group in _GROUP.finditer(text)]
+    digits = "".join(text[begin:end] for begin, end in groups)
+    # Where each group ends among the digits alone.
+    ends = list(accumulate(end - begin for begin, end in groups))
     kept: list[str] = []
     done, until = 0, -1
     for first in range(len(groups)):
-        last = _last_of(text, groups, first)
+        last = _last_of(digits, ends, first)
         if last is None or last <= until:
             continue
         if first > until:
@@ -149,16 +154,11 @@ def _number(match: re.Match[str]) -> str:
     return "".join([*kept, text[done:]])
 
 
-def _last_of(text: str, groups: list[tuple[int, int]], first: int) -> int | None:
+def _last_of(digits: str, ends: list[int], first: int) -> int | None:
     """The last group of the longest personal number that begins with the group `first`, or None."""
-    digits, found = "", None
-    for last in range(first, len(groups)):
-        digits += text[slice(*groups[last])]
-        if len(digits) > _LONGEST:
-            break
-        if _personal(digits):
-            found = last
-    return found
+    begin = ends[first - 1] if first else 0
+    nearest, beyond = bisect_left(ends, begin + _SHORTEST), bisect_right(ends, begin + _LONGEST)
+    return next((last for last in reversed(range(nearest, beyond)) if _personal(digits[begin : ends[last]])), None)
 
 
 class Scrubber:

@@ -432,10 +432,11 @@ def test_nested_data_loses_values_by_key_and_by_form_and_keeps_moments():
 
 
 def test_a_long_text_is_cleaned_in_proportion_to_its_length():
-    start = time.process_time()
+    # Of this thread: the servers of other tests run beside it in the same process.
+    start = time.thread_time()
     for unit in ("a", "1 ", "a.-", "@", "=", "password", "a@", "%40", "eyJ", "-eyJ", "1-", "55 "):
         scrub.Scrubber(["hunter2hunter2"]).text(unit * (60_000 // len(unit)))
-    assert time.process_time() - start < 5
+    assert time.thread_time() - start < 5
 
 
 def test_configured_secrets_and_stacks_are_cleaned_in_logs_and_each_record_is_one_line():
