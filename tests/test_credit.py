@@ -456,10 +456,13 @@ def _walk(browser: Browser, url: str) -> None:
         window.wait_for_text("$300.00")
         assert window.page.locator('[data-testid="stVegaLiteChart"]').count() == 1
         window.page.get_by_role("link", name="Driver D7").click()
+        # The credit's own page names the driver, too: only the address says that the way has been gone.
+        window.page.wait_for_url("**/conductor?*", timeout=30_000)
         window.wait_for_text("Driver D7")
         window.drawn()
         assert "id=D7" in window.page.url
         window.page.get_by_role("link", name="CR7").click()
+        window.page.wait_for_url("**/credit?*", timeout=30_000)
         window.wait_for_text("Credit CR7")
         window.drawn()
         box = window.page.get_by_placeholder("Id of a credit, an application or a driver")
