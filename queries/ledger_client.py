@@ -84,6 +84,8 @@ class LedgerClient:
                     "timezone": zone.key,
                     # Compiling costs more than these short questions gain.
                     "jit": "off",
+                    # What is not asked for must cost nothing: a plan for any parameters would look at all of it.
+                    "plan_cache_mode": "force_custom_plan",
                 }.items()
             ),
         }

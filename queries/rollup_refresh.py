@@ -34,9 +34,10 @@ from queries.rollups import BY_CREDIT, NOT_BUILT, STATES_SECONDS, definitions, f
 
 OVERLAP = timedelta(minutes=15)
 DAYS_A_STEP = 92
-CREDITS_A_STEP = 10_000
+CREDITS_A_STEP = 5_000
 STATEMENT_SECONDS = 600.0
 _LOCK = "select pg_try_advisory_lock(hashtext('mirador'), hashtext('rollup'))"
+_LOCK_MERGE = "select pg_advisory_xact_lock(hashtext('mirador'), hashtext('rollup merge'))"
 _UNLOCK = "select pg_advisory_unlock(hashtext('mirador'), hashtext('rollup'))"
 
 _MEASURES = frozenset(
@@ -259,8 +260,11 @@ create unlogged table rollup.fresh (
     alike      boolean not null default false,
     -- First day on which the portfolio differs between the sides; null: from its beginning.
     from_day   date,
-    -- First due day of an installment that differs.
+    -- First due day of an installment that differs, and of one that was over 30 days late on one side alone.
     from_due   date,
+    from_bad   date,
+    -- Which installments differ, by their places, where the sides are alike.
+    differ     bigint[],
     primary key (credit_id, side)
 );
 -- The same for the second connection of a full build.
@@ -268,89 +272,101 @@ create unlogged table rollup.fresh_beside (like rollup.fresh including all);
 """
 
 _READ_ROWS = """
-insert into rollup.fresh (%(names)s, side)
-select
-    w.key,
-    c.credit_id is not null,
-    c.application_id,
-    c.sinosure_tier,
-    c.principal,
-    (c.approved_at at time zone :timezone)::date,
-    (c.disbursed_at at time zone :timezone)::date,
-    c.status = 'charged_off',
-    a.hase_score::smallint,
-    scored.model_version,
-    i.dues,
-    i.paids,
-    i.amounts,
-    i.paid_amounts,
-    i.sequences,
-    1
-from (select unnest(cast(:credits as %(credit_id)s[])) as key) as w
-left join bi.credits c on c.credit_id = w.key
-left join bi.applications a on a.application_id = c.application_id
-left join lateral (
-    select s.model_version
-    from bi.hase_scores s
-    where s.application_id = c.application_id
-    order by s.calculated_at, s.score_id
-    limit 1
-) as scored on true
-left join lateral (
+insert into rollup.fresh (%(names)s, side, alike, from_day, from_due, from_bad, differ)
+select %(r)s, 1, same.alike, differ.from_day, differ.from_due, differ.from_bad, differ.numbers
+from (
     select
-        array_agg(o.due_date order by o.due_date, o.installment_id) as dues,
-        array_agg((o.paid_at at time zone :timezone)::date order by o.due_date, o.installment_id) as paids,
-        array_agg(o.amount_due order by o.due_date, o.installment_id) as amounts,
-        array_agg(o.amount_paid order by o.due_date, o.installment_id) as paid_amounts,
-        array_agg(o.sequence::smallint order by o.due_date, o.installment_id) as sequences
-    from bi.installments o
-    where o.credit_id = w.key
-) as i on true
-where c.credit_id is not null or i.dues is not null
+        w.key as credit_id,
+        c.credit_id is not null as present,
+        c.application_id,
+        c.sinosure_tier as tier,
+        c.principal,
+        (c.approved_at at time zone :timezone)::date as approved_day,
+        (c.disbursed_at at time zone :timezone)::date as disbursed_day,
+        c.status = 'charged_off' as charged_off,
+        a.hase_score::smallint as hase_score,
+        scored.model_version,
+        i.dues,
+        i.paids,
+        i.amounts,
+        i.paid_amounts,
+        i.sequences
+    from (select unnest(cast(:credits as %(credit_id)s[])) as key) as w
+    left join bi.credits c on c.credit_id = w.key
+    left join bi.applications a on a.application_id = c.application_id
+    left join lateral (
+        select s.model_version
+        from bi.hase_scores s
+        where s.application_id = c.application_id
+        order by s.calculated_at, s.score_id
+        limit 1
+    ) as scored on true
+    left join lateral (
+        select
+            array_agg(o.due_date order by o.due_date, o.installment_id) as dues,
+            array_agg((o.paid_at at time zone :timezone)::date order by o.due_date, o.installment_id) as paids,
+            array_agg(o.amount_due order by o.due_date, o.installment_id) as amounts,
+            array_agg(o.amount_paid order by o.due_date, o.installment_id) as paid_amounts,
+            array_agg(o.sequence::smallint order by o.due_date, o.installment_id) as sequences
+        from bi.installments o
+        where o.credit_id = w.key
+    ) as i on true
+    where c.credit_id is not null or i.dues is not null
+) as r
+left join rollup.book b on b.credit_id = r.credit_id
+cross join lateral (
+    select
+        row(r.present, r.tier, r.principal, r.disbursed_day, r.dues)
+        is not distinct from row(b.present, b.tier, b.principal, b.disbursed_day, b.dues) as alike
+) as same
+cross join lateral (
+    select
+        case
+            when same.alike
+            then
+                coalesce(
+                    min(
+                        case
+                            when e.amount is distinct from e.old_amount then '-infinity'
+                            else least(coalesce(e.paid, 'infinity'), coalesce(e.old_paid, 'infinity'))
+                        end
+                    ) filter (where row(e.paid, e.amount) is distinct from row(e.old_paid, e.old_amount)),
+                    'infinity'
+                )
+        end as from_day,
+        min(e.due) as from_due,
+        min(e.due) filter (
+            where (coalesce(e.paid, 'infinity') > e.due + 31) <> (coalesce(e.old_paid, 'infinity') > e.due + 31)
+        ) as from_bad,
+        array_agg(e.number) as numbers
+    from unnest(
+        r.dues, r.paids, r.amounts, r.paid_amounts, r.sequences, b.paids, b.amounts, b.paid_amounts, b.sequences
+    ) with ordinality as e (
+        due, paid, amount, paid_amount, sequence, old_paid, old_amount, old_paid_amount, old_sequence, number
+    )
+    where
+        same.alike
+        and row(e.paid, e.amount, e.paid_amount, e.sequence)
+        is distinct from row(e.old_paid, e.old_amount, e.old_paid_amount, e.old_sequence)
+) as differ
+-- What has not changed needs nothing.
+where row(%(r)s) is distinct from row(%(b)s)
 """
-
-_COMPARE = (
-    "insert into rollup.fresh (%(names)s, side) select %(names)s, -1 from rollup.book"
-    " where credit_id = any(cast(:credits as %(credit_id)s[]))",
-    # What has not changed needs nothing.
-    """
-    delete from rollup.fresh f
-    using rollup.fresh n, rollup.fresh o
-    where n.credit_id = o.credit_id and n.side = 1 and o.side = -1 and f.credit_id = n.credit_id
-        and row(%(n)s) is not distinct from row(%(o)s)
-    """,
-    """
-    update rollup.fresh f
-    set alike = true, from_day = found.from_day, from_due = found.from_due
-    from (
-        select n.credit_id, coalesce(differ.from_day, 'infinity') as from_day, differ.from_due
-        from rollup.fresh n
-        join rollup.fresh o on o.credit_id = n.credit_id and o.side = -1
-        cross join lateral (
-            select
-                min(
-                    case
-                        when e.amount is distinct from e.old_amount then '-infinity'
-                        else least(coalesce(e.paid, 'infinity'), coalesce(e.old_paid, 'infinity'))
-                    end
-                ) filter (where row(e.paid, e.amount) is distinct from row(e.old_paid, e.old_amount)) as from_day,
-                min(e.due) as from_due
-            from unnest(
-                n.dues, n.paids, n.amounts, n.paid_amounts, n.sequences,
-                o.paids, o.amounts, o.paid_amounts, o.sequences
-            ) as e (due, paid, amount, paid_amount, sequence, old_paid, old_amount, old_paid_amount, old_sequence)
-            where
-                row(e.paid, e.amount, e.paid_amount, e.sequence)
-                is distinct from row(e.old_paid, e.old_amount, e.old_paid_amount, e.old_sequence)
-        ) as differ
-        where
-            n.side = 1
-            and row(n.present, n.tier, n.principal, n.disbursed_day, n.dues)
-            is not distinct from row(o.present, o.tier, o.principal, o.disbursed_day, o.dues)
-    ) as found
-    where f.credit_id = found.credit_id
-    """,
-)
+# What the book says of those that have changed, and of those that are gone.
+_READ_BOOK = """
+insert into rollup.fresh (%(names)s, side, alike, from_day, from_due, from_bad, differ)
+select %(b)s, -1, coalesce(f.alike, false), f.from_day, f.from_due, f.from_bad, f.differ
+from rollup.book b
+left join rollup.fresh f on f.credit_id = b.credit_id and f.side = 1
+where b.credit_id = any(cast(:credits as %(credit_id)s[]))
+    and (
+        f.credit_id is not null
+        or (
+            not exists (select from bi.credits c where c.credit_id = b.credit_id)
+            and not exists (select from bi.installments i where i.credit_id = b.credit_id)
+        )
+    )
+"""
 # A credit that is gone, or went to another application, leaves no trace in the rows of its old one.
 _LEFT_APPLICATIONS = """
 insert into rollup.work (name, key)
@@ -582,7 +598,7 @@ class _Writer:
         """Work the queue off, the credits first: they can add days to it."""
         told = self.told(report, progress)
         self.work_credits(told)
-        self._finish_credits()
+        self._finish_credits(report.credits > 0)
         self.work_days(told)
 
     def told(self, report: Report, progress: Progress) -> _Told:
@@ -606,12 +622,13 @@ class _Writer:
     def _claim(self, name: str, most: int) -> list[str]:
         """Take the next part out of the queue, within the step that works it off; another connection takes others."""
         rows = self.run(
-            "delete from rollup.work where name = :name and key in (select key from rollup.work where name = :name"
-            " order by key limit :most for update skip locked) returning key",
+            "select key from rollup.work where name = :name order by key limit :most for update skip locked",
             name=name,
             most=most,
         )
-        return sorted(key for (key,) in rows.fetchall())
+        keys = [key for (key,) in rows.fetchall()]
+        self.run("delete from rollup.work where name = :name and key = any(:keys)", name=name, keys=keys)
+        return keys
 
     def _built(self, names: Sequence[str]) -> None:
         """Nothing is left to do for these."""
@@ -623,13 +640,14 @@ class _Writer:
         """Whether the tables by credit have been built."""
         return bool(self.value("select bool_and(ready) from rollup.state where name = any(:names)", names=[*BY_CREDIT]))
 
-    def _finish_credits(self) -> None:
+    def _finish_credits(self, worked: bool) -> None:
         """Let a first build's tables have one row of a kind, see `_work_credits`; then they can be read."""
-        if not self._ready():
-            for name in BY_CREDIT:
-                with self.step():
+        ready = self._ready()
+        for name in BY_CREDIT if worked or not ready else ():
+            with self.step():
+                if not ready:
                     self.run(_squash(name))
-                    self._count(name)
+                self._count(name)
         self._built(BY_CREDIT)
 
     def _work_days(self, name: str) -> int:
@@ -664,7 +682,7 @@ class _Writer:
         spelled = {
             "names": names,
             **self._id_types(),
-            **{one: ", ".join(f"{one}.{name}" for name in _BOOK_NAMES) for one in "no"},
+            **{one: ", ".join(f"{one}.{name}" for name in _BOOK_NAMES) for one in "rb"},
         }
 
         def run(statement: str, **params: Any) -> None:
@@ -676,19 +694,20 @@ class _Writer:
                 return 0
             run("truncate rollup.fresh")
             run(_READ_ROWS % spelled, credits=credits)
-            for statement in _COMPARE:
-                run(statement % spelled, credits=credits)
+            run(_READ_BOOK % spelled, credits=credits)
             # Not its arrays: their statistics take longer than they save.
-            run("analyze rollup.fresh (credit_id, number, side, present, alike, from_day, from_due)")
+            run("analyze rollup.fresh (credit_id, number, side, present, alike, from_day, from_due, from_bad)")
             as_of = dict(
                 self.run("select name, as_of from rollup.state where name = any(:names)", names=list(BY_CREDIT))
             )
             ready = self._ready()
+            if ready:
+                # Two connections must not add to the same rows at once; one waits as long as a statement may take.
+                run("set local lock_timeout = 0")
+                run(_LOCK_MERGE)
             for name in BY_CREDIT:
                 parts = [_over_book(name, self._side(name, side, as_of[name]), as_of[name]) for side in (1, -1)]
                 run(_merge(name, *parts) if ready else _append(name, *parts))
-                if ready:
-                    self._count(name)
             run(_LEFT_APPLICATIONS)
             for statement in _TO_BOOK:
                 run(statement % spelled)
@@ -725,7 +744,7 @@ class _Writer:
             scored = "row(o.approved_day, o.hase_score, o.model_version)"
             return _relations(
                 "rollup.fresh f",
-                f"{mine} and (not f.alike or f.from_due + 31 <= date '{today}' or exists (select from rollup.fresh o"
+                f"{mine} and (not f.alike or f.from_bad + 31 <= date '{today}' or exists (select from rollup.fresh o"
                 " where o.credit_id = f.credit_id and o.side = -f.side and"
                 f" {scored} is distinct from {scored.replace('o.', 'f.')}))",
             )
@@ -878,15 +897,16 @@ def _relations(
 
     `key` is the column that stands for the credit.
     """
-    other, elements, differ = "", "", "true"
+    elements = (
+        "unnest(f.dues, f.paids, f.amounts, f.paid_amounts, f.sequences)"
+        " with ordinality as e (due, paid, amount, paid_amount, sequence, number)"
+    )
     if only_different:
-        other = "left join rollup.fresh o on o.credit_id = f.credit_id and o.side = -f.side and f.alike"
-        elements = ", o.paids, o.amounts, o.paid_amounts, o.sequences"
-        differ = (
-            "(o.credit_id is null or row(e.paid, e.amount, e.paid_amount, e.sequence)"
-            " is distinct from row(e.other_paid, e.other_amount, e.other_paid_amount, e.other_sequence))"
+        elements = (
+            "(select f.dues[k], f.paids[k], f.amounts[k], f.paid_amounts[k], f.sequences[k], k from unnest("
+            "case when f.alike then f.differ else array(select generate_subscripts(f.dues, 1)::bigint) end"
+            ") as k) as e (due, paid, amount, paid_amount, sequence, number)"
         )
-    more = ", other_paid, other_amount, other_paid_amount, other_sequence" if only_different else ""
     return {
         "credits": f"""(
             select f.{key} as credit_id, f.{key} as application_id, f.tier as sinosure_tier, f.principal,
@@ -897,10 +917,9 @@ def _relations(
         "installments": f"""(
             select f.{key} as credit_id, e.number as installment_id, e.due as due_date, e.paid::timestamp as paid_at,
                 e.amount as amount_due, e.paid_amount as amount_paid, e.sequence
-            from {source} {other}
-            cross join lateral unnest(f.dues, f.paids, f.amounts, f.paid_amounts, f.sequences{elements})
-                with ordinality as e (due, paid, amount, paid_amount, sequence{more}, number)
-            where {where} and {installments} and {differ}
+            from {source}
+            cross join lateral {elements}
+            where {where} and {installments}
         )""",
         "applications": f"(select f.{key} as application_id, f.hase_score from {source} where {where})",
         "hase_scores": f"""(
@@ -1053,10 +1072,10 @@ def _writing(url: str, zone: ZoneInfo, wait: float, stop: threading.Event | None
                 writer.connection.execute(_UNLOCK)
 
 
-def _build(writer: _Writer, url: str, report: Report, progress: Progress, stop: threading.Event | None) -> None:
+def _work_on_two(writer: _Writer, url: str, report: Report, progress: Progress, stop: threading.Event | None) -> None:
     """Work a long queue off on two connections, one beginning with the credits and one with the days.
 
-    Each takes what the other leaves. As nothing was rolled up before, credits add no days to the queue.
+    Each takes what the other leaves; days that credits add late stay for the one that goes on.
     """
     told = writer.told(report, progress)
     halt = threading.Event()
@@ -1118,8 +1137,8 @@ def refresh(
     with _writing(url, ZoneInfo(timezone), wait, stop) as writer:
         report.built = writer.reset(full)
         writer.find(overlap)
-        if BY_CREDIT[0] in report.built:
-            _build(writer, url, report, progress, stop)
+        if writer.value("select count(*) from rollup.work where name = :name", name=_BOOK) > CREDITS_A_STEP:
+            _work_on_two(writer, url, report, progress, stop)
         writer.work(report, progress)
         for name in report.built:
             # Plans of the first pages must not wait for the server to notice that the table is full.

@@ -23,7 +23,7 @@ STATES_SECONDS = 5.0
 # Rollups that are kept by credit, together: see rollup_refresh.
 BY_CREDIT = ("installments", "exposure", "vintages", "rolls", "outcomes", "overdue")
 # Moves when tables are kept in another way: all are built anew.
-_VERSION = "2"
+_VERSION = "3"
 
 STATES = "select name, definition, timezone, ready, refreshed_at, rows from rollup.state"
 NOT_BUILT = "The daily tables are not built: run python -m app rollup."

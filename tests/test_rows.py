@@ -18,7 +18,7 @@ from sqlalchemy import create_engine
 
 import queries
 from queries import SourceError, Sources, sources
-from queries.library import find_query
+from queries.library import Query, find_query
 from queries.rows import count_rows, page_of, rows, rows_query, stream_rows
 from tests.conftest import ROOT, drop_ledger, new_ledger
 
@@ -687,6 +687,16 @@ def test_the_state_of_credits_is_worked_out_for_the_first_page_alone(large, para
         return own + [loops for child in node.get("Plans", ()) for loops in looked_at(child)]
 
     assert 0 < max(looked_at(plan["Plan"])) < 1000
+
+
+def test_a_list_that_was_often_asked_is_still_planned_for_what_is_asked(large):
+    """Plans for any parameters work out every part of a list: the driver prepares, and the server keeps, after five."""
+    for turn in range(12):
+        rows("rows/credits", {"as_of": DAY_OF_MARK, "bucket": 1}, limit=50 + turn)
+    house = sources._connected()
+    client = house.client("ledger")
+    frame, _, _ = client.run(Query("q", "ledger", "t", "d", "select current_setting('plan_cache_mode') as mode"), {})
+    assert frame["mode"].tolist() == ["force_custom_plan"]
 
 
 def test_a_stream_holds_one_chunk_and_ends_in_its_time(large):
