@@ -1,9 +1,9 @@
 """Real servers on 127.0.0.1, started and ended by whoever needs them: the demo and the tests.
 
-`Postgres`, `Prometheus`, `Alertmanager` and `BlackboxExporter` are context managers. Each runs in a session of its own,
-so that Ctrl-C in a terminal reaches only the process that started it; writes its log and a pid file beside its data; is
-awaited until it answers, with a bound; and is ended by its own pid. A leftover of an earlier run is ended only when its
-pid file, start time and command line all say that it is that leftover.
+`Postgres`, `Prometheus`, `VictoriaMetrics`, `Alertmanager` and `BlackboxExporter` are context managers. Each runs in a
+session of its own, so that Ctrl-C in a terminal reaches only the process that started it; writes its log and a pid file
+beside its data; is awaited until it answers, with a bound; and is ended by its own pid. A leftover of an earlier run is
+ended only when its pid file, start time and command line all say that it is that leftover.
 """
 
 from __future__ import annotations
@@ -652,6 +652,25 @@ class Alertmanager(HttpServer):
         ]
 
 
+class VictoriaMetrics(HttpServer):
+    """A VictoriaMetrics on `data_dir`, with its defaults but for the retention: it answers Prometheus's questions."""
+
+    title = "VictoriaMetrics"
+    ready = "/health"
+
+    def __init__(self, data_dir: Path, *, program: Path, port: int | None = None, log: Path | None = None) -> None:
+        super().__init__(data_dir, data_dir, program=program, port=port, log=log)
+
+    def arguments(self) -> list[str]:
+        """The command line after the program, for the port chosen."""
+        return [
+            f"--storageDataPath={self.data_dir}",
+            f"--httpListenAddr={HOST}:{self.port}",
+            "--retentionPeriod=20y",
+            "--loggerLevel=WARN",
+        ]
+
+
 class BlackboxExporter(HttpServer):
     """A blackbox exporter on `config`; `data_dir` holds its log and pid file only."""
 
@@ -684,6 +703,11 @@ def find_amtool(cache_dir: Path) -> Path | None:
     program = find_alertmanager(cache_dir)
     beside = program.with_name("amtool") if program else None
     return beside if beside and os.access(beside, os.X_OK) else None
+
+
+def find_victoria_metrics(cache_dir: Path) -> Path | None:
+    """The VictoriaMetrics program, sought in the same places."""
+    return find_program(cache_dir, "victoria-metrics", ("victoria-metrics",))
 
 
 def find_blackbox_exporter(cache_dir: Path) -> Path | None:

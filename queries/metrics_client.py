@@ -32,6 +32,9 @@ MAX_SERIES = 2_000
 MAX_SAMPLES = 4_000_000
 SAMPLES_CHUNK = 6 * 3600
 POINTS = 240
+# For VictoriaMetrics; Prometheus does not read them. Its cache would move the moments of a question to multiples of the
+# step, and a question of one moment a day would take a gauge's value from up to a day before.
+EXACTLY = {"nocache": "1", "max_lookback": "5m"}
 _STEPS = (15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
 
 
@@ -136,7 +139,7 @@ class MetricsClient:
     def _run_instant(self, query: Query, params: dict[str, Any]) -> tuple[pd.DataFrame, str]:
         text = fill_in(query, params, window=max(300, window_for(0, self.scrape_interval)))
         moment = params.get("time")
-        result = self._client.custom_query(text, {"time": moment.timestamp()} if moment else None)
+        result = self._client.custom_query(text, EXACTLY | ({"time": moment.timestamp()} if moment else {}))
         return self._instant_frame(result), text
 
     def _run_range(self, query: Query, params: dict[str, Any]) -> tuple[pd.DataFrame, str]:
@@ -206,8 +209,9 @@ class MetricsClient:
         for upto in [*range(end, start, -SAMPLES_CHUNK)][::-1]:
             seconds = min(SAMPLES_CHUNK, upto - start)
             for one in self._checked(self._client.custom_query(f"{selector}[{seconds}s]", {"time": upto})):
-                # Up to Prometheus 2 a range holds the sample at its very start, too, which the piece before has.
-                values = [sample for sample in one["values"] if sample[0] > upto - seconds]
+                # Up to Prometheus 2 a range holds the sample at its very start, too, which the piece before has. In
+                # VictoriaMetrics it holds the marker that a series ended, as a value that is no number.
+                values = [sample for sample in one["values"] if sample[0] > upto - seconds and sample[1] != "NaN"]
                 key = tuple(sorted(one["metric"].items()))
                 merged.setdefault(key, {"metric": one["metric"], "values": []})["values"] += values
                 found += len(values)
@@ -224,7 +228,7 @@ class MetricsClient:
     def _ask_range(self, text: str, first: float, last: float, step: float) -> list[dict[str, Any]]:
         return self._checked(
             self._client.custom_query_range(
-                text, datetime.fromtimestamp(first, UTC), datetime.fromtimestamp(last, UTC), str(step)
+                text, datetime.fromtimestamp(first, UTC), datetime.fromtimestamp(last, UTC), str(step), EXACTLY
             )
         )
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import requests
 from sqlalchemy import create_engine, text
 
 from components import set_default_language
@@ -22,6 +23,7 @@ from demo import servers
 from demo.parts import LogStore
 from demo.traces import TraceServer
 from demo.tracker import Bugsink, prepare
+from tests import known_series
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = ROOT / "demo" / "schema.sql"
@@ -148,6 +150,27 @@ def prometheus_server(
     yield start
     for server in running:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def known_prometheus(prometheus_server: Callable[..., str]) -> str:
+    """The base URL of a Prometheus that holds `tests.known_series`."""
+    return prometheus_server(known_series.exposition())
+
+
+@pytest.fixture(scope="session")
+def victoria_metrics(server_dir: Path) -> Iterator[str]:
+    """The base URL of a VictoriaMetrics that holds `tests.known_series`; without the program the test is skipped."""
+    program = servers.find_victoria_metrics(server_dir / "packages")
+    if program is None:
+        pytest.skip("No VictoriaMetrics on this machine: not on PATH, and apt-get gave none")
+    with servers.VictoriaMetrics(server_dir / "victoria-metrics", program=program) as server:
+        samples = known_series.exposition(milliseconds=True).encode()
+        requests.post(f"{server.url}/api/v1/import/prometheus", data=samples, timeout=60).raise_for_status()
+        # Samples are searched once they are written out, and answers given before are then no longer true.
+        for step in ("force_flush", "resetRollupResultCache"):
+            requests.get(f"{server.url}/internal/{step}", timeout=30).raise_for_status()
+        yield server.url
 
 
 # --- the outside sources ---
