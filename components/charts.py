@@ -692,6 +692,7 @@ def bars_over_time(
     events: pd.DataFrame | None = None,
     today: Any = None,
     bin: Bin = None,
+    until: str | None = None,
     height: int = 260,
     drill: Any = None,
 ) -> Figure:
@@ -699,6 +700,8 @@ def bars_over_time(
 
     `bin` gathers a sum by day, week (from Monday) or month, or as fits the length (`auto`); then the marks carry
     `bin_first` and `bin_last`, the days that a bar holds, both inclusive. Without it bars stand as the data does.
+    `until` is the column with the moment at which a stretch of less than a day ends; without it the narrowest distance
+    of two bars tells, which of one bar is not known.
     """
     if _is_empty(data, y) or data[x].isna().all():
         return Figure(None, data, title)
@@ -715,8 +718,8 @@ def bars_over_time(
     frame = pd.DataFrame({"mark": marks["mark"], "_series": named(marks[color], names) if color else this})
     width = end_of(marks["_start"], grain) - marks["_start"]
     if grain == "moment":
-        width = pd.Series([_narrowest(marks["_start"])] * len(marks))
-        last = last + _narrowest(marks["_start"])
+        ends = as_shown(marks[until]) if until is not None else marks["_start"] + _narrowest(marks["_start"])
+        width, last = ends - marks["_start"], ends.max()
     frame["_x"], frame["_to"] = marks["_start"] + width * 0.09, marks["_start"] + width * 0.91
     frame["_y"] = marks["_y"] / how.size
     frame["_place"] = frame["_series"].map({name: place for place, name in enumerate(series)})

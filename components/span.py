@@ -104,7 +104,13 @@ class Span(Mapping[str, Any]):
     def query_params(self) -> dict[str, list[str]]:
         """The span as it stands in the URL, for a link to another page; what is the default is left out."""
         asked: dict[str, list[str]] = {}
-        if self.name != DEFAULT:
+        if self.name not in RANGES and self.name != DAYS:
+            # An exact window (see `components.window`) is told by its moments.
+            asked |= {
+                "from": [self.start.isoformat(timespec="seconds")],
+                "to": [self.end.isoformat(timespec="seconds")],
+            }
+        elif self.name != DEFAULT:
             asked["range"] = [self.name]
         if self.name == DAYS:
             asked |= {"from": [self.first.isoformat()], "to": [self.last.isoformat()]}

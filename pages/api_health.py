@@ -10,7 +10,8 @@ import pandas as pd
 import streamlit as st
 
 import queries
-from components import Figure, _, line, panel, percent, span_bar, table
+from components import Figure, _, line, panel, percent, sections, span_bar, table
+from components.window import window_bar
 from queries.integrations import with_gaps
 
 HERE = Path(__file__).parent
@@ -18,6 +19,8 @@ ERROR_LINE = 0.05
 LATENCY_OBJECTIVE = 0.95
 # Requests a second below which an endpoint is not ranked: one slow request a minute is no slow endpoint.
 FLOOR = 0.01
+EARLIEST = timedelta(days=730)
+EXPORTERS = {"host": "node_exporter", "postgres": "postgres_exporter", "redis": "redis_exporter"}
 
 
 # --- what is asked ----------------------------------------------------------------------------------------------------
@@ -98,6 +101,254 @@ def curve(name: str, unit: str, title: str, color: str | None = None, **options:
     )
 
 
+# --- what is asked of the API -----------------------------------------------------------------------------------------
+
+
+def traffic() -> None:
+    """How much it is asked, what fails and how long it takes."""
+    left, right = st.columns(2)
+    with left:
+
+        @panel(
+            _("Request rate"),
+            height=260,
+            help=_("Requests a second by method and route template."),
+            key="request-rate",
+        )
+        def request_rate() -> Figure:
+            return line(
+                labelled(measured("request_rate"), "method", "endpoint"),
+                x="time",
+                y="value",
+                unit="/s",
+                title=_("Request rate"),
+                color="what",
+                events=happened(),
+                zero=True,
+            )
+
+    with right:
+
+        @panel(
+            _("Error rate"),
+            height=260,
+            help=_("Requests answered with a 5xx status over all; no line where nothing was asked."),
+            key="error-rate",
+        )
+        def error_rate() -> Figure:
+            return curve("error_rate", "share", _("Error rate"), target=(ERROR_LINE, _("5 % line")))
+
+    left, right = st.columns(2)
+    with left:
+
+        @panel(
+            _("Latency (p50, p95, p99)"),
+            height=260,
+            help=_("Over all endpoints and replicas (sum by le), interpolated within the histogram's bucket."),
+            key="latency",
+        )
+        def latency() -> Figure:
+            return curve("latency", "s", _("Latency (p50, p95, p99)"), "quantile", target=(0.3, "300 ms"))
+
+    with right:
+
+        @panel(
+            _("Requests within 300 ms"),
+            height=260,
+            help=_(
+                "Read off the histogram's bound at 0.3 s. Where it has none, the shares within 100 ms and within 500 "
+                "ms are drawn: the share within 300 ms lies between them."
+            ),
+            key="within",
+        )
+        def within() -> Figure:
+            frame = measured("within")
+            if "le" in frame:
+                attrs = dict(frame.attrs)
+                frame = frame.assign(bound=[f"≤ {float(le) * 1000:.0f} ms" for le in frame["le"]])
+                frame.attrs = attrs
+            many = "le" in frame and frame["le"].nunique() > 1
+            return line(
+                frame,
+                x="time",
+                y="value",
+                unit="share",
+                title=_("Requests within 300 ms"),
+                color="bound" if many else None,
+                target=(LATENCY_OBJECTIVE, _("Objective {share}").format(share=percent(LATENCY_OBJECTIVE, 0))),
+                events=happened(),
+            )
+
+
+def endpoints() -> None:
+    """Which endpoints are slow, and which fail."""
+    left, right = st.columns(2)
+    floor = _("Of the whole period; endpoints with fewer than {n} requests a minute are left out.").format(
+        n=f"{FLOOR * 60:g}"
+    )
+    with left:
+
+        @panel(_("Slowest endpoints, p95"), height=390, help=floor, key="slowest")
+        def slowest() -> Figure:
+            frame = ranked("slowest")
+            attrs = dict(frame.attrs)
+            frame = frame.assign(value=frame["value"] * 1000)
+            frame.attrs = attrs
+            return ranking(frame, _("Slowest endpoints, p95"), "p95", "%,.0f ms", frame["value"].max())
+
+    with right:
+
+        @panel(_("Endpoints that fail most"), height=390, help=floor, key="failing")
+        def failing() -> Figure:
+            frame = ranked("failing")
+            most = max(frame["value"].max(), ERROR_LINE) if len(frame) else ERROR_LINE
+            return ranking(frame, _("Endpoints that fail most"), _("Error rate"), "percent", most)
+
+
+def stores() -> None:
+    """What it stands on, as the API itself measures it: its database, its pool, Redis."""
+    left, right = st.columns(2)
+    with left:
+
+        @panel(
+            _("Database time, p95"),
+            height=260,
+            help=_(
+                "By table and operation, over all replicas (sum by le), interpolated within the histogram's bucket."
+            ),
+            key="database",
+        )
+        def database() -> Figure:
+            return line(
+                labelled(measured("database"), "operation", "table"),
+                x="time",
+                y="value",
+                unit="s",
+                title=_("Database time, p95"),
+                color="what",
+                events=happened(),
+                zero=True,
+            )
+
+    with right:
+
+        @panel(
+            _("Connection pool"),
+            height=260,
+            help=_("The most connections in use in each stretch, and those that the pool may open, by replica."),
+            key="connections",
+        )
+        def connections() -> Figure:
+            frame = labelled(measured("connections"), "measure")
+            return line(
+                named_if_many(frame),
+                x="time",
+                y="value",
+                unit="count",
+                title=_("Connection pool"),
+                color="what",
+                events=happened(),
+                zero=True,
+            )
+
+    left, right = st.columns(2)
+    with left:
+
+        @panel(_("Redis commands"), height=240, help=_("Commands a second."), key="redis-commands")
+        def redis_commands() -> Figure:
+            return curve("redis_commands", "/s", _("Redis commands"), "command", height=240)
+
+    with right:
+
+        @panel(_("Redis commands that fail"), height=240, help=_("Failed over all, by command."), key="redis-failures")
+        def redis_failures() -> Figure:
+            return curve("redis_failures", "share", _("Redis commands that fail"), "command", height=240)
+
+
+def servers() -> None:
+    """Host, PostgreSQL and Redis as their exporters tell of them; those that are not scraped in a line."""
+    there = exporters()
+    with st.grid(2, min_column_width=320):
+        if "host" in there:
+
+            @panel(
+                _("Host in use"), height=240, help=_("CPU, memory and the fullest disk (node exporter)."), key="host"
+            )
+            def host() -> Figure:
+                frame = labelled(measured("host"), "part")
+                return line(
+                    named_if_many(frame),
+                    x="time",
+                    y="value",
+                    unit="share",
+                    title=_("Host in use"),
+                    color="what",
+                    events=happened(),
+                    zero=True,
+                    height=240,
+                )
+
+        if "postgres" in there:
+
+            @panel(
+                _("PostgreSQL transactions"),
+                height=240,
+                help=_("Transactions a second, of all databases."),
+                key="postgres",
+            )
+            def postgres() -> Figure:
+                return curve("postgres", "/s", _("PostgreSQL transactions"), "outcome", height=240)
+
+            @panel(
+                _("PostgreSQL connections and cache"),
+                height=240,
+                help=_("Connections over the most allowed, and reads that the cache answered."),
+                key="postgres-shares",
+            )
+            def postgres_shares() -> Figure:
+                return curve("postgres_shares", "share", _("PostgreSQL connections and cache"), "measure", height=240)
+
+        if "redis" in there:
+
+            @panel(
+                _("Redis server"),
+                height=240,
+                help=_("Memory over the most allowed, and reads that found their key."),
+                key="redis-server",
+            )
+            def redis_server() -> Figure:
+                return curve("redis_server", "share", _("Redis server"), "measure", height=240)
+
+    absent = [name for exporter, name in EXPORTERS.items() if exporter not in there]
+    if absent:
+        st.caption(
+            _(
+                "No series of {exporters} in this period: where Prometheus scrapes them, their panels stand here."
+            ).format(exporters=", ".join(absent))
+        )
+
+
+def named_if_many(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with the instance before each name, where there are several: one needs no name."""
+    if "instance" not in frame or frame["instance"].nunique() < 2:
+        return frame
+    made = frame.assign(what=frame["instance"].fillna("") + " " + frame["what"])
+    made.attrs = dict(frame.attrs)
+    return made
+
+
+def lead(page: str, label: str, icon: str) -> None:
+    """A link to another page for the same time, once it is there."""
+    if (HERE / f"{page}.py").is_file():
+        st.page_link(
+            HERE / f"{page}.py",
+            label=label,
+            icon=f":material/{icon}:",
+            query_params={**span.query_params(), **kept},
+            width="content",
+        )
+
+
 # --- the page ---------------------------------------------------------------------------------------------------------
 
 now = datetime.now(queries.timezone())
@@ -105,231 +356,30 @@ today = queries.business_day(queries.timezone())
 
 st.title(_("API health"), anchor=False)
 below_title = st.empty()
-span = span_bar(now, earliest=today - timedelta(days=730))
-below_title.caption(span.caption())
-if "metrics" not in queries.source_states():
+exact = window_bar(now, earliest=now - EARLIEST, longest=EARLIEST)
+span = exact or span_bar(now, earliest=today - EARLIEST)
+if not exact:
+    below_title.caption(span.caption())
+# The integration that somebody came from is no matter here, but goes on with him.
+integration = (st.query_params.get("integration") or "")[:100]
+kept = {"integration": integration} if integration else {}
+if "metrics" in queries.source_states():
+    section = sections(
+        {
+            "traffic": _("Requests"),
+            "endpoints": _("Endpoints"),
+            "stores": _("Database and Redis"),
+            "servers": _("Host and servers"),
+        }
+    )
+    for name, draw in {"traffic": traffic, "endpoints": endpoints, "stores": stores, "servers": servers}.items():
+        if section(name):
+            draw()
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium", key="elsewhere"):
+        lead("integrations", _("Integrations in this period"), "hub")
+        lead("logs", _("Log lines"), "notes")
+        lead("errors", _("Errors"), "bug_report")
+        lead("traces", _("Traces"), "timeline")
+        lead("alerts", _("Alerts"), "notifications")
+else:
     st.caption(_("This page is drawn from the metrics, which are not configured: set MIRADOR_PROMETHEUS_URL."))
-    st.stop()
-
-left, right = st.columns(2)
-with left:
-
-    @panel(_("Request rate"), height=260, help=_("Requests a second by method and route template."), key="request-rate")
-    def request_rate() -> Figure:
-        return line(
-            labelled(measured("request_rate"), "method", "endpoint"),
-            x="time",
-            y="value",
-            unit="/s",
-            title=_("Request rate"),
-            color="what",
-            events=happened(),
-            zero=True,
-        )
-
-
-with right:
-
-    @panel(
-        _("Error rate"),
-        height=260,
-        help=_("Requests answered with a 5xx status over all; no line where nothing was asked."),
-        key="error-rate",
-    )
-    def error_rate() -> Figure:
-        return curve("error_rate", "share", _("Error rate"), target=(ERROR_LINE, _("5 % line")))
-
-
-left, right = st.columns(2)
-with left:
-
-    @panel(
-        _("Latency (p50, p95, p99)"),
-        height=260,
-        help=_("Over all endpoints and replicas (sum by le), interpolated within the histogram's bucket."),
-        key="latency",
-    )
-    def latency() -> Figure:
-        return curve("latency", "s", _("Latency (p50, p95, p99)"), "quantile", target=(0.3, "300 ms"))
-
-
-with right:
-
-    @panel(
-        _("Requests within 300 ms"),
-        height=260,
-        help=_(
-            "Read off the histogram's bound at 0.3 s. Where it has none, the shares within 100 ms and within 500 ms "
-            "are drawn: the share within 300 ms lies between them."
-        ),
-        key="within",
-    )
-    def within() -> Figure:
-        frame = measured("within")
-        if "le" in frame:
-            attrs = dict(frame.attrs)
-            frame = frame.assign(bound=[f"≤ {float(le) * 1000:.0f} ms" for le in frame["le"]])
-            frame.attrs = attrs
-        many = "le" in frame and frame["le"].nunique() > 1
-        return line(
-            frame,
-            x="time",
-            y="value",
-            unit="share",
-            title=_("Requests within 300 ms"),
-            color="bound" if many else None,
-            target=(LATENCY_OBJECTIVE, _("Objective {share}").format(share=percent(LATENCY_OBJECTIVE, 0))),
-            events=happened(),
-        )
-
-
-left, right = st.columns(2)
-floor = _("Of the whole period; endpoints with fewer than {n} requests a minute are left out.").format(
-    n=f"{FLOOR * 60:g}"
-)
-with left:
-
-    @panel(_("Slowest endpoints, p95"), height=260, help=floor, key="slowest")
-    def slowest() -> Figure:
-        frame = ranked("slowest")
-        attrs = dict(frame.attrs)
-        frame = frame.assign(value=frame["value"] * 1000)
-        frame.attrs = attrs
-        return ranking(frame, _("Slowest endpoints, p95"), "p95", "%,.0f ms", frame["value"].max())
-
-
-with right:
-
-    @panel(_("Endpoints that fail most"), height=260, help=floor, key="failing")
-    def failing() -> Figure:
-        frame = ranked("failing")
-        most = max(frame["value"].max(), ERROR_LINE) if len(frame) else ERROR_LINE
-        return ranking(frame, _("Endpoints that fail most"), _("Error rate"), "percent", most)
-
-
-left, right = st.columns(2)
-with left:
-
-    @panel(
-        _("Database time, p95"),
-        height=260,
-        help=_("By table and operation, over all replicas (sum by le), interpolated within the histogram's bucket."),
-        key="database",
-    )
-    def database() -> Figure:
-        return line(
-            labelled(measured("database"), "operation", "table"),
-            x="time",
-            y="value",
-            unit="s",
-            title=_("Database time, p95"),
-            color="what",
-            events=happened(),
-            zero=True,
-        )
-
-
-with right:
-
-    @panel(
-        _("Connection pool"),
-        height=260,
-        help=_("The most connections in use in each stretch, and those that the pool may open, by replica."),
-        key="connections",
-    )
-    def connections() -> Figure:
-        frame = measured("connections")
-        # One replica needs no name.
-        many = "instance" in frame and frame["instance"].nunique() > 1
-        frame = labelled(frame, *(("instance", "measure") if many else ("measure",)))
-        return line(
-            frame,
-            x="time",
-            y="value",
-            unit="count",
-            title=_("Connection pool"),
-            color="what",
-            events=happened(),
-            zero=True,
-        )
-
-
-left, right = st.columns(2)
-with left:
-
-    @panel(_("Redis commands"), height=240, help=_("Commands a second."), key="redis-commands")
-    def redis_commands() -> Figure:
-        return curve("redis_commands", "/s", _("Redis commands"), "command", height=240)
-
-
-with right:
-
-    @panel(_("Redis commands that fail"), height=240, help=_("Failed over all, by command."), key="redis-failures")
-    def redis_failures() -> Figure:
-        return curve("redis_failures", "share", _("Redis commands that fail"), "command", height=240)
-
-
-there = exporters()
-if there:
-    st.subheader(_("Host and servers"), anchor=False)
-with st.grid(2, min_column_width=320):
-    if "host" in there:
-
-        @panel(_("Host in use"), height=240, help=_("CPU, memory and the fullest disk (node exporter)."), key="host")
-        def host() -> Figure:
-            frame = labelled(measured("host"), "part", "instance")
-            return line(
-                frame,
-                x="time",
-                y="value",
-                unit="share",
-                title=_("Host in use"),
-                color="what",
-                events=happened(),
-                zero=True,
-            )
-
-    if "postgres" in there:
-
-        @panel(
-            _("PostgreSQL transactions"), height=240, help=_("Transactions a second, of all databases."), key="postgres"
-        )
-        def postgres() -> Figure:
-            return curve("postgres", "/s", _("PostgreSQL transactions"), "outcome", height=240)
-
-        @panel(
-            _("PostgreSQL connections and cache"),
-            height=240,
-            help=_("Connections over the most allowed, and reads that the cache answered."),
-            key="postgres-shares",
-        )
-        def postgres_shares() -> Figure:
-            return curve("postgres_shares", "share", _("PostgreSQL connections and cache"), "measure", height=240)
-
-    if "redis" in there:
-
-        @panel(
-            _("Redis server"),
-            height=240,
-            help=_("Memory over the most allowed, and reads that found their key."),
-            key="redis-server",
-        )
-        def redis_server() -> Figure:
-            return curve("redis_server", "share", _("Redis server"), "measure", height=240)
-
-
-missing = {"host": "node_exporter", "postgres": "postgres_exporter", "redis": "redis_exporter"}
-absent = [name for exporter, name in missing.items() if exporter not in there]
-if absent:
-    st.caption(
-        _("No series of {exporters} in this period: where Prometheus scrapes them, their panels stand here.").format(
-            exporters=", ".join(absent)
-        )
-    )
-if (HERE / "integrations.py").is_file():
-    st.page_link(
-        HERE / "integrations.py",
-        label=_("Integrations in this period"),
-        icon=":material/hub:",
-        query_params=span.query_params(),
-    )

@@ -18,12 +18,14 @@ from components import Figure, _, bars_over_time, ngettext, number, panel, span_
 from components.fields import leave, literal, name_field, pick_row, text_field
 from components.filters import tell_refused
 from components.url import Url
+from components.window import window_bar
 from queries import failures as told
 from queries.rights import reads_requests
 
 HERE = Path(__file__).parent
 # An id is looked for in all of what trackers keep, whatever the period.
 DAYS_OF_IDS = 30
+LONGEST = timedelta(days=90)
 COLOURS = {"fatal": "violet", "error": "red", "warning": "orange", "info": "blue", "debug": "gray"}
 
 zone = queries.timezone()
@@ -247,7 +249,7 @@ def way_on(one: Any) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         for page, label, icon, asked in (
             ("logs", _("Its log lines"), "notes", {**dict(list(ids.items())[:1]), **day}),
-            ("traces", _("Its trace"), "timeline", {"trace": one.trace_id}),
+            ("traces", _("Its trace"), "timeline", {"trace": one.trace_id, **span.query_params()}),
             ("thread", _("Everything in one thread"), "conversion_path", dict(list(ids.items())[:1])),
         ):
             there = (HERE / f"{page}.py").is_file() and bool(one.trace_id if page == "traces" else ids)
@@ -262,7 +264,7 @@ def way_on(one: Any) -> None:
                     integration=literal(value_name(call.integration)), code=code
                 ),
                 icon=":material/error:" if failed else ":material/hub:",
-                query_params={"id": str(call.call_id)},
+                query_params={"id": str(call.call_id), "integration": call.integration, **span.query_params()},
             )
         if one.url:
             st.link_button(_("In the tracker"), one.url, icon=":material/open_in_new:", type="tertiary")
@@ -443,8 +445,10 @@ if not told.has_errors():
     sentence = _("No error tracker is configured: set MIRADOR_SENTRY_URL and MIRADOR_SENTRY_TOKEN.")
     st.caption(f":material/settings: {sentence}")
     st.stop()
-span = span_bar(now, earliest=now.date() - timedelta(days=90))
-below_title.caption(span.caption())
+exact = window_bar(now, earliest=now - LONGEST, longest=LONGEST)
+span = exact or span_bar(now, earliest=(now - LONGEST).date())
+if not exact:
+    below_title.caption(span.caption())
 wanted = search_bar(span)
 issue = st.query_params.get("issue", "")[:64] or by_id(wanted)
 if issue:

@@ -265,7 +265,7 @@ def open_line(row: Any) -> None:
                 "integrations",
                 _("Call to {integration}{code}").format(integration=value_name(call.integration), code=code),
                 "error" if failed else "hub",
-                {"id": str(call.call_id)},
+                {"id": str(call.call_id), "integration": call.integration, **span.query_params()},
             )
         if row["trace_id"]:
             lead("traces", _("Its trace"), "timeline", {"trace": row["trace_id"], **around})

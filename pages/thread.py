@@ -220,7 +220,9 @@ def open_moment(row: Any) -> None:
         page, params = row.link
         label, icon = OPEN[page]
         # The period travels along between the pages of engineers.
-        more = around if page in {"logs", "traces", "errors"} else {}
+        more = around if page in {"logs", "traces", "errors", "integrations"} else {}
+        if page in {"traces", "errors", "integrations"} and (integration := st.query_params.get("integration")):
+            more = {**more, "integration": integration}
         leads = [(page, label, icon, {**params, **more})]
         if row.request_id and page != "logs":
             leads.append(("logs", *OPEN["logs"], {"request": row.request_id, **around}))

@@ -30,12 +30,14 @@ from components.filters import tell_refused
 from components.kept import Drawing
 from components.url import Url, on_or_off, one_of
 from components.waterfall import service_map, trace_scatter, waterfall
+from components.window import window_bar
 from queries import traces as told
 from queries.rights import reads_requests
 
 HERE = Path(__file__).parent
 LIMITS = ("20", "100", "500")
 USUAL_LIMIT = "100"
+LONGEST = timedelta(days=730)
 # Higher than this a waterfall scrolls inside its panel.
 TALLEST = 640
 
@@ -270,7 +272,7 @@ def links_of(spans: pd.DataFrame, trace_id: str) -> None:
     with st.container(horizontal=True):
         for page, label, icon, asked in (
             ("logs", _("Its log lines"), "notes", {"trace": full, **day}),
-            ("errors", _("Its error"), "bug_report", {"trace": full}),
+            ("errors", _("Its error"), "bug_report", {"trace": full, **span.query_params()}),
             ("thread", _("Everything in one thread"), "conversion_path", {"trace": full}),
         ):
             if (HERE / f"{page}.py").is_file():
@@ -285,7 +287,7 @@ def links_of(spans: pd.DataFrame, trace_id: str) -> None:
                     integration=literal(value_name(call.integration)), code=code
                 ),
                 icon=":material/error:" if failed else ":material/hub:",
-                query_params={"id": str(call.call_id)},
+                query_params={"id": str(call.call_id), "integration": call.integration, **span.query_params()},
             )
 
 
@@ -530,8 +532,10 @@ if not told.has_traces():
     st.stop()
 left, right = st.columns(2)
 with left:
-    span = span_bar(now, earliest=now.date() - timedelta(days=730), events=False)
-below_title.caption(span.caption())
+    exact = window_bar(now, earliest=now - LONGEST, longest=LONGEST)
+    span = exact or span_bar(now, earliest=(now - LONGEST).date(), events=False)
+if not exact:
+    below_title.caption(span.caption())
 address = Url()
 with right:
     asked_trace = text_field(address, "trace", _("Open a trace by its id"), ":material/search:")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from datetime import date
@@ -16,6 +17,13 @@ State = Literal["failing", "degraded", "well", "quiet"]
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 SUCCESS = "success"
 COST_COLUMNS = ("hit", "back", "waiting", "hit_amount", "back_amount", "waiting_amount")
+# What serves people stands before calls that served nobody.
+KINDS = ("payment", "credit", "application", "other")
+LATE_STATES = ("late", "paid")
+LATE_COLUMNS = ("drivers", "installments", "amount")
+STATES: tuple[State, ...] = ("failing", "degraded", "well", "quiet")
+# Alerts that Alertmanager tells or would tell; an inhibited one is told by another.
+OPEN = ("firing", "silenced")
 
 
 def state_of(calls: int, failed: int) -> State:
@@ -26,6 +34,29 @@ def state_of(calls: int, failed: int) -> State:
     if share > 0.2 and failed >= 3:
         return "failing"
     return "degraded" if share > 0.05 and failed >= 2 else "well"
+
+
+def worst_first(latest: pd.DataFrame) -> pd.DataFrame:
+    """`integrations/latest` with `state` (see `state_of`), those that fail first, then by name."""
+    states = [
+        state_of(int(calls), int(failed))
+        for calls, failed in zip(latest["calls_hour"], latest["failed_hour"], strict=True)
+    ]
+    made = latest.assign(state=pd.Series(states, index=latest.index, dtype="str"))
+    rank = made["state"].map({name: place for place, name in enumerate(STATES)})
+    made = made.assign(_rank=rank).sort_values(["_rank", "integration"], ignore_index=True).drop(columns="_rank")
+    made.attrs = dict(latest.attrs)
+    return made
+
+
+def alerts_of(active: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The open alerts of `alerts.active` by the integration (or component) that they name, as they come."""
+    named: dict[str, list[int]] = {}
+    for row, (state, text) in enumerate(zip(active["state"], active["labels"], strict=True)):
+        labels = json.loads(text)
+        if state in OPEN and (name := labels.get("integration") or labels.get("component")):
+            named.setdefault(str(name), []).append(row)
+    return {name: active.iloc[rows].reset_index(drop=True) for name, rows in named.items()}
 
 
 def totals(summary: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
@@ -132,6 +163,42 @@ def costs(cost: pd.DataFrame, day: date, days: Sequence[date]) -> pd.DataFrame:
         rows, columns=["integration", "kind", *COST_COLUMNS, *(f"{column}_normal" for column in COST_COLUMNS)]
     )
     made.attrs = dict(cost.attrs)
+    return made
+
+
+def cost_rows(cost: pd.DataFrame, integration: str) -> pd.DataFrame:
+    """What `costs` says of one integration, a row a kind with a failed call, in the order of `KINDS`."""
+    made = cost[(cost["integration"] == integration) & (cost["hit"] > 0)]
+    made = made.sort_values("kind", key=lambda kinds: kinds.map(KINDS.index), ignore_index=True)
+    made.attrs = dict(cost.attrs)
+    return made
+
+
+def late_costs(looks_late: pd.DataFrame, day: date, days: Sequence[date]) -> pd.DataFrame:
+    """Who looks late on `day` only because of an integration, beside the median of its normal `days`.
+
+    Of `integrations/looks_late`. Columns: integration, state (late, paid), drivers, installments, amount (MXN), and
+    each with `_normal` (NaN without normal days). Both states are there for each integration that has any.
+    """
+    frame = pd.DataFrame(looks_late).assign(amount=looks_late["amount"].astype("float64"))
+    grouped = frame.groupby(["integration", "state", "day"]).agg(
+        drivers=("conductor_id", "nunique"), installments=("installment_id", "nunique"), amount=("amount", "sum")
+    )
+    normal = [pd.Timestamp(one) for one in days]
+    rows: list[dict[str, Any]] = []
+    for integration in sorted(set(frame["integration"])):
+        for state in LATE_STATES:
+            wanted = pd.MultiIndex.from_product([[integration], [state], [pd.Timestamp(day), *normal]])
+            part = grouped.reindex(wanted, fill_value=0).astype("float64")
+            row: dict[str, Any] = {"integration": integration, "state": state}
+            for column in LATE_COLUMNS:
+                row[column] = part[column].iloc[0]
+                row[f"{column}_normal"] = float(np.median(part[column].iloc[1:])) if normal else math.nan
+            rows.append(row)
+    made = pd.DataFrame(
+        rows, columns=["integration", "state", *LATE_COLUMNS, *(f"{column}_normal" for column in LATE_COLUMNS)]
+    )
+    made.attrs = dict(looks_late.attrs)
     return made
 
 

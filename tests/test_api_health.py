@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -13,12 +17,13 @@ from streamlit.testing.v1 import AppTest
 
 import components
 import queries
+from demo import parts
 from queries import Prometheus, Sources
 
 PAGES = Path(__file__).resolve().parent.parent / "pages"
 SCRIPT = f"""
 import streamlit as st
-names = ["api_health", "integrations", "credit", "conductor"]
+names = ["api_health", "integrations", "credit", "conductor", "logs", "errors", "traces", "thread", "alerts"]
 st.navigation([st.Page(f"{PAGES}/{{name}}.py", url_path=name) for name in names], position="hidden").run()
 """
 HOUR = timedelta(hours=1)
@@ -143,7 +148,7 @@ def test_without_the_bound_two_shares_hold_it_between_them(prometheus_server):
     url = prometheus_server(series(end, bound=False, exporters=False))
     queries.connect(Sources(prometheus=Prometheus(url=url), scrape_interval=60))
     values = medians(over("within", datetime.fromtimestamp(end, UTC)), "le")
-    app = page()
+    app = page(section="all")
     queries.disconnect()
     assert values == pytest.approx({"0.1": 80 / 110, "0.5": 100 / 110}, rel=0.01)
     assert not app.exception
@@ -187,6 +192,82 @@ def test_what_the_exporters_tell(end):
     assert redis == pytest.approx({"memory": 0.25, "key hits": 0.8}, rel=0.01)
 
 
+# --- real exporters ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def exporters(server_dir, postgres, prometheus_server) -> Iterator[None]:
+    """Debian's exporters of this machine, a PostgreSQL and a Redis that is asked, scraped every second."""
+    packages = server_dir / "packages"
+    parts.fetch(packages)
+    programs = {name: parts.find(packages, name) for name in parts.NAMES}
+    if None in programs.values():
+        pytest.skip("No Redis or exporters on this machine, and apt-get gave none")
+
+    def program(name: str) -> Path:
+        found = programs[name]
+        assert found is not None
+        return found
+
+    with contextlib.ExitStack() as running:
+        folder = server_dir / "exporters"
+        redis = running.enter_context(parts.Redis(folder / "redis", program=program("redis-server")))
+        servers_ = [
+            parts.RedisExporter(folder / "re", redis.url, program=program("prometheus-redis-exporter")),
+            parts.NodeExporter(folder / "ne", program=program("prometheus-node-exporter")),
+            parts.PostgresExporter(
+                folder / "pe",
+                f"{postgres.url(driver='')}?sslmode=disable",
+                program=program("prometheus-postgres-exporter"),
+            ),
+        ]
+        targets = [f"127.0.0.1:{running.enter_context(one).port}" for one in servers_]
+        scrape = [{"job_name": "exporters", "static_configs": [{"targets": targets}]}]
+        url = prometheus_server(config=json.dumps({"global": {"scrape_interval": "1s"}, "scrape_configs": scrape}))
+        queries.connect(Sources(prometheus=Prometheus(url=url), scrape_interval=1))
+        stop = threading.Event()
+
+        def ask() -> None:
+            with socket.create_connection(("127.0.0.1", redis.port), timeout=5) as link:
+                while not stop.wait(0.05):
+                    link.sendall(b"SET a 1\r\nGET a\r\nGET b\r\n")
+                    link.recv(4096)
+
+        asking = threading.Thread(target=ask, daemon=True)
+        asking.start()
+        yield
+        stop.set()
+        asking.join(5)
+        queries.disconnect()
+
+
+def test_debians_exporters_tell_what_the_panels_ask_for(exporters):
+    wanted = {
+        "host": ("part", {"CPU", "memory", "disk"}),
+        "postgres": ("outcome", {"committed", "rolled back"}),
+        "postgres_shares": ("measure", {"connections", "cache hits"}),
+        "redis_server": ("measure", {"memory", "key hits"}),
+    }
+    limit = time.monotonic() + 25
+    missing = set(wanted)
+    while missing:
+        assert time.monotonic() < limit, f"no series for {missing}"
+        time.sleep(0.5)
+        now = datetime.now(UTC)
+        found = {
+            name: queries.metrics(f"api_health/{name}", {"start": now - timedelta(seconds=30), "end": now})
+            for name in missing
+        }
+        for name, frame in found.items():
+            label, measures = wanted[name]
+            if label in frame and set(frame[label]) == measures and frame["value"].notna().all():
+                missing = missing - {name}
+                if name != "postgres":
+                    assert frame["value"].between(0, 1).all()
+    there = queries.metrics("api_health/exporters", {"time": datetime.now(UTC), "range": "1m"})
+    assert set(there["exporter"]) == {"host", "postgres", "redis"}
+
+
 # --- the page ---------------------------------------------------------------------------------------------------------
 
 
@@ -205,7 +286,7 @@ def words(app: AppTest) -> str:
 
 @pytest.mark.parametrize("span", ["1h", "24h"])
 def test_every_panel_of_the_page_is_drawn(end, span):
-    app = page(range=span)
+    app = page(range=span, section="all")
     assert not app.exception
     said = words(app)
     for title in (
@@ -217,6 +298,27 @@ def test_every_panel_of_the_page_is_drawn(end, span):
     assert "cannot" not in said
     assert "No series of" not in said
     assert [frame.value["what"].iloc[0] for frame in app.dataframe] == ["GET /slow", "GET /slow"]
+
+
+def test_one_section_is_drawn_at_a_time_and_the_choice_stands_in_the_url(end):
+    said = words(page(range="1h"))
+    assert "**Request rate**" in said
+    assert "**Redis commands**" not in said
+    said = words(page(range="1h", section="servers"))
+    assert "**Host in use**" in said
+    assert "**Request rate**" not in said
+
+
+def test_the_time_and_the_integration_go_on_with_every_link(end):
+    def links(**asked: str) -> list[str]:
+        return [one.proto.query_string for one in page(**asked).get("page_link")]
+
+    assert len(links()) == 5
+    assert all("range=6h" in link and "integration=neon" in link for link in links(range="6h", integration="neon"))
+    window = {"from": (end - HOUR).isoformat(), "to": end.isoformat()}
+    found = links(**window)
+    assert found
+    assert all("from=" in link and "T" in link for link in found)
 
 
 def test_a_prometheus_that_is_away_leaves_sentences(known_series):
@@ -238,7 +340,7 @@ def test_without_metrics_one_line_says_how_to_have_them():
 
 def test_a_prometheus_without_a_series_is_an_empty_page(prometheus_server):
     queries.connect(Sources(prometheus=Prometheus(url=prometheus_server())))
-    app = page()
+    app = page(section="all")
     queries.disconnect()
     assert not app.exception
     assert words(app).count("No data for this choice") >= 8

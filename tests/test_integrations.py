@@ -24,14 +24,14 @@ from streamlit.testing.v1 import AppTest
 import components
 import queries
 from components.span import DAYS, RANGES, Span, span_of, span_of_days
-from queries import Prometheus, Sources, sources
+from queries import Outside, Prometheus, Sources, sources
 from queries import integrations as told
 from tests.dashboard import chromium, chromium_path, serve, viewer
 
 PAGES = Path(__file__).resolve().parent.parent / "pages"
 SCRIPT = f"""
 import streamlit as st
-names = ["integrations", "api_health", "credit", "conductor"]
+names = ["integrations", "api_health", "credit", "conductor", "logs", "errors", "traces", "thread", "alerts"]
 st.navigation([st.Page(f"{PAGES}/{{name}}.py", url_path=name) for name in names], position="hidden").run()
 """
 ZONE = ZoneInfo("America/Mexico_City")
@@ -119,7 +119,7 @@ class Ledger:
     def fill(self, **tables: list[dict[str, Any]]) -> None:
         self.owner.rollback()
         cursor = self.owner.cursor()
-        cursor.execute("truncate bi.applications, bi.credits, bi.payments, bi.integration_calls")
+        cursor.execute("truncate bi.applications, bi.credits, bi.installments, bi.payments, bi.integration_calls")
         for table, rows in tables.items():
             for number, row in enumerate(rows, start=1):
                 for key in ("call_id", "payment_id"):
@@ -336,16 +336,149 @@ def test_the_list_of_what_waits_is_the_count_of_what_waits(ledger):
         applications=[application("A1", amount=700), application("A2")],
         credits=[credit("C1", amount=5000), credit("C2", now - HOUR), credit("C-pay", now - 90 * DAY)],
     )
-    listed = ledger.ask("unserved", integration="api", start=now - DAY, end=now)
+    listed = queries.rows("integrations/unserved", {"integration": "api", "start": now - DAY, "end": now})
     assert [(row.kind, row.amount) for row in listed.itertuples()] == [
         ("credit", Decimal(5000)),
         ("application", Decimal(700)),
         ("payment", Decimal("250.50")),
     ]
     assert listed.iloc[1][["error_code", "attempts", "call_id"]].tolist() == ["slow", 2, 2]
+    one = {"integration": "api", "kind": "credit", "start": now - DAY, "end": now}
+    assert queries.count_rows("integrations/unserved", one) == 1
     cost = ledger.ask("cost", day=now.astimezone(ZONE).date(), as_of=now)
     assert dict(zip(cost["kind"], cost["waiting"], strict=True)) == {"application": 1, "credit": 1, "payment": 1}
     assert dict(zip(cost["kind"], cost["back"], strict=True)) == {"application": 1, "credit": 0, "payment": 1}
+
+
+def installment(id: int, due_date: date, paid_at: datetime | None, credit_id: str) -> dict[str, Any]:
+    amount = Decimal("250.50")
+    return {
+        "installment_id": id,
+        "credit_id": credit_id,
+        "sequence": 1,
+        "due_date": due_date,
+        "amount_due": amount,
+        "amount_paid": amount if paid_at else Decimal(0),
+        "paid_at": paid_at,
+        "updated_at": NOON - 400 * DAY,
+    }
+
+
+ATTEMPT = st.tuples(st.integers(-40 * 60, -1), st.sampled_from(["paid", "failed", "declined", "failed in part"]))
+INSTALLMENTS = st.lists(
+    st.tuples(st.integers(-4, 1), st.sampled_from(["C1", "C2", "C3"]), st.lists(ATTEMPT, max_size=4)),
+    min_size=1,
+    max_size=5,
+)
+
+
+@SOME
+@given(INSTALLMENTS)
+# Not tried again; paid on retry on the next day; declined afterwards; another one of the driver is late.
+@example([(-1, "C1", [(-60, "failed")])])
+@example([(-3, "C1", [(-20 * 60, "failed"), (-60, "paid")])])
+@example([(-1, "C1", [(-60, "failed"), (-30, "declined")])])
+@example([(-1, "C1", [(-60, "failed")]), (-4, "C2", [])])
+def test_who_looks_late_only_because_of_it_is_whom_a_walk_through_the_rows_finds(ledger, drawn):
+    # C1 and C2 are one driver's.
+    driver = {"C1": "D1", "C2": "D1", "C3": "D3"}
+    calls, payments, installments = [], [], []
+    known: dict[int, dict[str, Any]] = {}
+    for id, (due, credit_id, attempts) in enumerate(drawn, start=1):
+        told_of: list[tuple[datetime, str]] = []
+        for minutes, outcome in sorted(attempts):
+            if told_of and told_of[-1][1] == "paid":
+                break
+            moment = NOON + minutes * MINUTE + len(calls) * timedelta(milliseconds=1)
+            told_of.append((moment, outcome))
+            number = len(calls) + 1
+            failed = outcome.startswith("failed")
+            calls.append(call(moment, "api", "error" if failed else "success", call_id=number, credit_id=credit_id))
+            paid = payment(moment, "succeeded" if outcome == "paid" else "failed", id, number)
+            amount = Decimal(100) if outcome == "failed in part" else paid["amount"]
+            payments.append({**paid, "credit_id": credit_id, "amount": amount})
+        paid_at = next((moment for moment, outcome in told_of if outcome == "paid"), None)
+        due_date = NOON.date() + due * DAY
+        installments.append(installment(id, due_date, paid_at, credit_id))
+        known[id] = {"due": due_date, "paid": paid_at, "tries": told_of, "driver": driver[credit_id]}
+    ledger.fill(
+        integration_calls=calls,
+        payments=payments,
+        installments=installments,
+        credits=[{**credit(id, NOON - 90 * DAY), "conductor_id": name} for id, name in driver.items()],
+    )
+
+    looks: dict[int, tuple[str, date, datetime]] = {}
+    for id, one in known.items():
+        failed = [
+            (moment, outcome)
+            for moment, outcome in one["tries"]
+            if outcome.startswith("failed") and moment >= NOON - DAY
+        ]
+        if not failed or failed[0][1] == "failed in part":
+            continue
+        first = failed[0][0]
+        if any(outcome == "declined" and moment > first for moment, outcome in one["tries"]):
+            continue
+        if one["paid"] is None:
+            state, seen_day, seen_at = "late", NOON.date(), NOON
+        else:
+            paid_day = one["paid"].astimezone(ZONE).date()
+            state, seen_day = "paid", paid_day - DAY
+            seen_at = datetime.combine(paid_day, datetime.min.time(), ZONE)
+            if seen_day < first.astimezone(ZONE).date():
+                continue
+        if one["due"] < seen_day:
+            looks[id] = (state, seen_day, seen_at)
+    wanted = {
+        id: state
+        for id, (state, seen_day, seen_at) in looks.items()
+        if not any(
+            other["driver"] == known[id]["driver"]
+            and other_id not in looks
+            and other["due"] < seen_day
+            and (other["paid"] is None or other["paid"] >= seen_at)
+            for other_id, other in known.items()
+        )
+    }
+    found = ledger.ask("looks_late", day=NOON.date(), as_of=NOON)
+    assert dict(zip(found["installment_id"], found["state"], strict=True)) == wanted
+    # The list that a click opens is the same.
+    for state in told.LATE_STATES:
+        params = {"day": NOON.date(), "as_of": NOON, "integration": "api", "state": state}
+        assert queries.count_rows("integrations/looks_late", params) == sum(one == state for one in wanted.values())
+    made = told.late_costs(found, NOON.date(), [])
+    drivers = {(row.state): row.drivers for row in made.itertuples() if row.drivers}
+    assert drivers == {
+        state: len({known[id]["driver"] for id, one in wanted.items() if one == state})
+        for state in set(wanted.values())
+    }
+
+
+def test_who_looks_late_is_compared_with_the_median_of_the_normal_days(ledger):
+    weeks = [0, 7, 14, 21]
+    calls, payments, installments = [], [], []
+    for id, (week, many) in enumerate([(0, 2), (7, 3), (14, 1), (21, 0)]):
+        for number in range(many):
+            key = id * 10 + number + 1
+            moment = NOON - week * DAY - HOUR + number * MINUTE
+            calls.append(call(moment, "api", "timeout", call_id=key, credit_id=f"C{key}"))
+            payments.append({**payment(moment, "failed", key, key), "credit_id": f"C{key}", "payment_id": key})
+            # Those of normal days were paid later: they looked late at that time.
+            paid_at = NOON - week * DAY + 3 * HOUR if week else None
+            installments.append(installment(key, (NOON - (week + 2) * DAY).date(), paid_at, f"C{key}"))
+    ledger.fill(
+        integration_calls=calls,
+        payments=payments,
+        installments=installments,
+        credits=[credit(one["credit_id"], NOON - 90 * DAY) for one in installments],
+    )
+    day, *days = [NOON.date() - week * DAY for week in weeks]
+    found = ledger.ask("looks_late", day=day, days=days, as_of=NOON)
+    late = told.late_costs(found, day, days).set_index("state").loc["late"]
+    assert late[["drivers", "installments", "amount"]].tolist() == [2, 2, 501.0]
+    assert late[["drivers_normal", "amount_normal"]].tolist() == [1, 250.5]
+    assert math.isnan(told.late_costs(found, day, []).set_index("state").loc["late", "drivers_normal"])
 
 
 def test_first_and_last_seen_of_a_code_are_to_the_moment(ledger):
@@ -469,6 +602,15 @@ def test_a_stretch_without_calls_has_no_error_rate():
     assert rates["share"].tolist() == pytest.approx([1, 1, math.nan, 1], nan_ok=True)
     assert rates["failed"].tolist() == [2, 2, 0, 2]
     assert rates["at"].iloc[2] == at[1] + pd.Timedelta(minutes=10)
+
+
+def test_a_bar_that_stands_alone_is_as_wide_as_its_stretch():
+    rows = {"at": [NOON], "until": [NOON + 2 * MINUTE], "status": ["error"], "n": [3]}
+    drawn = components.bars_over_time(
+        told.by_status(pd.DataFrame(rows)), x="at", y="n", unit="count", title="Calls", until="until"
+    )
+    edges = re.findall(r"'_(?:x|to)': '([^']*)'", str(drawn.chart.to_dict()))
+    assert all("2026-03-17T12:00:00" <= edge < "2026-03-17T12:02:00" for edge in edges)
 
 
 @pytest.mark.parametrize("name", RANGES)
@@ -598,7 +740,16 @@ def failing(ledger) -> datetime:
     held = {"error_code": "ledger_locked", "error_message": "Another operation holds the account"}
     ledger.fill(
         integration_calls=[
-            call(now - 9 * MINUTE, "neon", "error", call_id=11, credit_id="C0000001", request_id="req-11", **held),
+            call(
+                now - 9 * MINUTE,
+                "neon",
+                "error",
+                call_id=11,
+                credit_id="C0000001",
+                request_id="req-11",
+                trace_id="a" * 32,
+                **held,
+            ),
             call(now - 8 * MINUTE, "neon", "error", call_id=12, credit_id="C0000002", **held),
             call(now - 7 * MINUTE, "neon", "error", call_id=13, credit_id="C0000003", **held),
             call(now - 3 * MINUTE, "neon", "success", call_id=14, credit_id="C0000003"),
@@ -616,24 +767,67 @@ def test_the_page_says_what_fails_and_what_it_costs(failing):
     said = words(app)
     assert "**NEON** failing" in said
     assert "3 of 4 failed in the last hour" in said
-    assert "Account locked" in said
-    assert "Disbursements held up: 2 ($70.0 k not sent), normally 0 ($0)" in said
-    assert "came back on retry: 1." in said
+    assert "Disbursements held up: 2 (\\$70.0 k not sent), normally 0 (\\$0)" in said
+    assert "came back on retry: 1 (\\$1.0 k)." in said
     assert "**Geotab** well" in said
-    assert "No metrics are configured: set MIRADOR_PROMETHEUS_URL" in said
+    # What fails stands above what does not.
+    assert said.index("**NEON**") < said.index("**Geotab**")
+    assert "No Alertmanager is configured: set MIRADOR_ALERTMANAGER_URL" in said
+    labels = [button.label for button in app.button]
+    assert any(label.startswith("Last failure") and label.endswith("Account locked") for label in labels)
+    assert "No metrics are configured: set MIRADOR_PROMETHEUS_URL" in words(page(section="live"))
+
+
+def test_the_last_failure_of_a_row_leads_to_its_call(failing):
+    app = page()
+    next(button for button in app.button if button.label.startswith("Last failure")).click().run()
+    assert app.query_params["id"] in ("13", ["13"])
+    assert "**Call 13**" in words(app)
 
 
 def test_one_integration_has_its_codes_its_numbers_and_what_waits(failing):
-    app = page(integration="neon", range="1h")
+    app = page(integration="neon", range="1h", section="all")
     assert not app.exception
     told_ = {metric.label: metric.value for metric in app.metric}
     assert told_["Calls"] == "4"
     assert told_["Error rate"] == "75.0 %"
     tables = [frame.value for frame in app.dataframe]
-    waits = next(frame for frame in tables if "attempts" in frame)
-    assert waits["credit_id"].tolist() == ["C0000001", "C0000002"]
+    waits = next(frame for frame in tables if "waiting" in frame)
+    assert waits[["what", "waiting", "waiting_amount", "back"]].to_numpy().tolist() == [
+        ["Disbursements held up", 2.0, 70_000.0, 1.0]
+    ]
     codes = next(frame for frame in tables if "n_span" in frame)
     assert codes[["error_code", "n_span", "n"]].to_numpy().tolist() == [["Account locked", 3, 3]]
+    said = words(app)
+    assert "No driver looks late only because of it." in said
+    for title in ("Error rate by endpoint", "Latency over time", "Error codes over time", "Calls over time"):
+        assert f"**{title}**" in said
+
+
+def test_the_list_of_calls_is_narrowed_by_outcome_endpoint_and_code(failing):
+    def listed(**asked: str) -> list[int]:
+        frames = [frame.value for frame in page(range="1h", **asked).dataframe]
+        return [
+            int(one) for frame in frames if "request_id" in frame and "called_at" in frame for one in frame["call_id"]
+        ]
+
+    assert listed(integration="neon") == [13, 12, 11]
+    assert listed(integration="neon", outcome="good") == [14]
+    assert listed(integration="neon", outcome="any") == [14, 13, 12, 11]
+    assert listed(integration="geotab") == []
+    assert len(listed(integration="geotab", outcome="any")) == 10
+    assert listed(integration="neon", code="ledger_locked", endpoint="/v1") == [13, 12, 11]
+    assert "No call of this period is like that." in words(page(integration="neon", range="1h", code="other"))
+
+
+def test_older_calls_are_a_click_away(failing):
+    app = page(integration="geotab", range="1h", outcome="any")
+    app = next(button for button in app.button if button.label == "Older").click().run()
+    listed = next(frame.value for frame in app.dataframe if "request_id" in frame.value)
+    assert listed["call_id"].tolist() == list(range(30, 40))
+    app = next(button for button in app.button if button.label == "Newer").click().run()
+    listed = next(frame.value for frame in app.dataframe if "request_id" in frame.value)
+    assert listed["call_id"].tolist() == list(range(20, 30))
 
 
 def test_one_call_leads_to_the_credit_that_it_served(failing):
@@ -643,19 +837,98 @@ def test_one_call_leads_to_the_credit_that_it_served(failing):
     assert "**Call 11**" in said
     assert "req-11" in said
     assert "Another operation holds the account" in said
-    assert "It served the credit of $50,000.00 (Pending)" in said
+    assert "It served the credit of \\$50,000.00 (Pending)" in said
     assert "Not come back on retry" in said
+    # What nobody has configured is a line that says how.
+    assert "No logs are configured" in said
+    assert "No Jaeger is configured: set MIRADOR_JAEGER_URL." in said
+    assert "No error tracker is configured" in said
     assert "Came back on retry" in words(page(id="13"))
     assert "The ledger has no call 999." in words(page(id="999"))
     assert "is not the id of a call" in words(page(id="x'; drop"))
 
 
+def test_a_call_is_closed_and_the_page_stands_as_it_was(failing):
+    app = page(integration="neon", range="1h", id="11")
+    assert "**Calls**" not in words(app)
+    app = next(button for button in app.button if button.label == "Back to NEON").click().run()
+    assert "id" not in app.query_params
+    assert app.query_params["integration"] in ("neon", ["neon"])
+    assert app.query_params["range"] in ("1h", ["1h"])
+    assert "**Calls**" in words(app)
+
+
+def test_a_request_opens_its_call(failing):
+    said = words(page(request="req-11"))
+    assert "**Call 11**" in said
+    assert "Another operation holds the account" in said
+    assert "The ledger has no call of the request nothing" in words(page(request="nothing"))
+
+
+def test_of_several_calls_of_a_request_the_failed_one_is_opened(ledger):
+    now = datetime.now(UTC).replace(microsecond=0)
+    ledger.fill(
+        integration_calls=[
+            call(now - 9 * MINUTE, "metamap", call_id=1, request_id="req-two"),
+            call(now - 8 * MINUTE, "geotab", "timeout", call_id=2, request_id="req-two"),
+        ]
+    )
+    said = words(page(request="req-two"))
+    assert "This request made 2 calls." in said
+    assert "**Call 2**" in said
+    assert "**Call 1**" in words(page(request="req-two", call="1"))
+
+
+def test_sources_that_are_away_leave_the_row_of_the_call(failing, ledger):
+    before = sources._connected().sources
+    gone = "http://127.0.0.1:9"
+    queries.connect(
+        Sources(
+            ledger_url=ledger.reader,
+            outside=Outside(
+                jaeger_url=gone,
+                elasticsearch_url=gone,
+                sentry_url=gone,
+                sentry_token="t",
+                sentry_organization="o",
+                alertmanager_url=gone,
+            ),
+            connect_timeout=1,
+        )
+    )
+    try:
+        app, every = page(id="11"), page()
+    finally:
+        queries.connect(before)
+    assert not app.exception
+    said = words(app)
+    assert "Another operation holds the account" in said
+    assert said.count("cannot be reached") == 3
+    assert "Open alerts are not known: Alertmanager cannot be reached." in words(every)
+    assert "**NEON** failing" in words(every)
+
+
 def test_a_moment_of_the_link_is_compared(failing):
     moment = (failing - 30 * MINUTE).astimezone(ZONE).replace(second=0, tzinfo=None)
-    app = page(integration="neon", moment=moment.isoformat(timespec="minutes"), around="1h")
+    asked = {"integration": "neon", "section": "moment"}
+    app = page(**asked, moment=moment.isoformat(timespec="minutes"), around="1h")
     assert not app.exception
     assert "There are calls on one side only." in words(app)
-    assert "The link's moment cannot be" in words(page(integration="neon", moment="yesterday"))
+    assert "The link's moment cannot be" in words(page(**asked, moment="yesterday"))
+    every = page(section="moment", moment=moment.isoformat(timespec="minutes"), around="1h")
+    parts = next(frame.value for frame in every.dataframe)
+    assert parts["integration"].tolist() == ["All integrations", "NEON", "Geotab"]
+
+
+def test_an_exact_window_of_a_link_is_looked_at_and_travels_on(failing):
+    start, end = failing - 8 * MINUTE - 30 * timedelta(seconds=1), failing - 6 * MINUTE
+    window = {"from": start.astimezone(ZONE).isoformat(), "to": end.astimezone(ZONE).isoformat()}
+    app = page(integration="neon", **window)
+    assert not app.exception
+    assert {metric.label: metric.value for metric in app.metric}["Calls"] == "2"
+    links = [one.proto.query_string for one in app.get("page_link")]
+    assert links
+    assert all("from=" in link and "T" in link and "integration=neon" in link for link in links)
 
 
 def test_an_integration_that_is_not_known_is_told(failing):
@@ -678,7 +951,7 @@ def test_without_prometheus_the_ledgers_half_stands(failing, ledger):
         Sources(ledger_url=ledger.reader, prometheus=Prometheus(url="http://127.0.0.1:9"), connect_timeout=1)
     )
     try:
-        app = page()
+        app = page(section="all")
     finally:
         queries.connect(before)
     assert not app.exception
@@ -691,12 +964,16 @@ def test_without_the_ledger_the_page_stands_and_keeps_the_links_integration(ledg
     before = sources._connected().sources
     queries.connect(Sources(ledger_url="postgresql://nobody@127.0.0.1:9/none", connect_timeout=1))
     try:
-        app = page(integration="neon")
+        app, one, request = page(integration="neon"), page(id="11"), page(request="req-11")
     finally:
         queries.connect(before)
     assert not app.exception
     assert "The ledger cannot be reached." in words(app)
     assert app.query_params["integration"] in ("neon", ["neon"])
+    assert "The ledger cannot be reached." in words(one)
+    # Lines and errors are found by the request alone.
+    assert "The ledger cannot be reached." in words(request)
+    assert "No logs are configured" in words(request)
 
 
 @pytest.mark.browser
@@ -709,9 +986,11 @@ def test_from_the_integration_over_its_code_to_the_call(failing, ledger, server_
         viewer(browser, locale="en-US", viewport={"width": 1440, "height": 1000}) as window,
     ):
         window.open(dashboard.url + "/integrations?range=6h", timeout=90)
-        window.page.locator(".st-key-panel-cards").get_by_role("button", name="Look into it").nth(1).click()
+        window.page.locator(".st-key-integration-neon").get_by_role("button", name="Look into it").click()
         window.page.wait_for_url(re.compile(r"[?&]integration=neon"), timeout=20_000)
         assert "range=6h" in window.page.url
+        window.page.get_by_role("radio", name="Where it fails").click()
+        window.page.wait_for_url(re.compile(r"[?&]section=causes"), timeout=20_000)
         codes = window.page.locator(".st-key-panel-codes .dvn-scroller").first
         codes.wait_for(timeout=20_000)
         codes.scroll_into_view_if_needed()

@@ -1,18 +1,21 @@
 -- title: What a failing integration holds up
 -- description: A row is one application, credit or payment whose last call in the span failed and that has not come
---   back, the greatest amounts first, 200 at most.
+--   back.
 -- param: integration text -- service that was called
+-- param: kind text = null -- application, credit or payment; null is all
 -- param: start timestamptz -- first moment
 -- param: end timestamptz -- the moment before which the span ends
+-- column: call_id bigint -- its last failed call
 -- column: kind text -- application, credit or payment
--- column: application_id text -- the application, for an application
--- column: credit_id text -- the credit, for a credit or payment
 -- column: amount numeric [MXN] -- amount asked for, principal or payment
--- column: failed_at timestamptz -- its last failed call
+-- column: credit_id text -- the credit, for a credit or payment
+-- column: application_id text -- the application, for an application
+-- column: failed_at timestamptz -- when that call was made
 -- column: error_code text -- code of that call, or its status
 -- column: attempts bigint [count] -- failed calls in the span
--- column: call_id bigint -- that call
--- column: request_id text -- id of its request
+-- column: request_id text -- id of that call's request
+-- key: call_id
+-- sort: amount desc nulls last, failed_at desc
 -- ttl: 60
 with failed as (
     select k.*
@@ -60,33 +63,32 @@ latest as (
     order by kind, subject, called_at desc, call_id desc
 )
 select
+    l.call_id,
     l.kind,
-    case when l.kind = 'application' then l.application_id::text end as application_id,
-    case when l.kind <> 'application' then l.credit_id::text end as credit_id,
     case l.kind when 'payment' then l.amount when 'credit' then c.principal else a.amount_requested end as amount,
+    case when l.kind <> 'application' then l.credit_id::text end as credit_id,
+    case when l.kind = 'application' then l.application_id::text end as application_id,
     l.called_at as failed_at,
     l.error_code,
     l.tries as attempts,
-    l.call_id,
     l.request_id
 from latest l
 left join bi.credits c on l.kind = 'credit' and c.credit_id = l.credit_id
 left join bi.applications a on l.kind = 'application' and a.application_id = l.application_id
-where case l.kind
-    when 'payment' then l.installment_id is null or not exists (
-        select from bi.payments p
-        where p.installment_id = l.installment_id and p.status = 'succeeded' and p.processed_at > l.since
-    )
-    when 'credit' then c.disbursed_at is null and c.closed_at is null and not exists (
-        select from bi.integration_calls k
-        where k.credit_id = l.credit_id and k.integration = cast(:integration as text) and k.status = 'success'
-            and k.called_at > l.since
-    )
-    else a.decided_at is null and not exists (
-        select from bi.integration_calls k
-        where k.application_id = l.application_id and k.integration = cast(:integration as text)
-            and k.status = 'success' and k.called_at > l.since
-    )
-end
-order by amount desc nulls last, failed_at desc
-limit 200
+where (cast(:kind as text) is null or l.kind = cast(:kind as text))
+    and case l.kind
+        when 'payment' then l.installment_id is null or not exists (
+            select from bi.payments p
+            where p.installment_id = l.installment_id and p.status = 'succeeded' and p.processed_at > l.since
+        )
+        when 'credit' then c.disbursed_at is null and c.closed_at is null and not exists (
+            select from bi.integration_calls k
+            where k.credit_id = l.credit_id and k.integration = cast(:integration as text) and k.status = 'success'
+                and k.called_at > l.since
+        )
+        else a.decided_at is null and not exists (
+            select from bi.integration_calls k
+            where k.application_id = l.application_id and k.integration = cast(:integration as text)
+                and k.status = 'success' and k.called_at > l.since
+        )
+    end
