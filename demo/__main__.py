@@ -178,10 +178,14 @@ class Demo:
 
     # --- the parts ---
 
+    def history_facts(self) -> dict[str, Any]:
+        """What a history that may be kept was made from."""
+        return {"sources": _digest(HISTORY_SOURCES), "seed": SEED}
+
     def postgres(self) -> servers.Postgres:
         """PostgreSQL with the history in it; both are made at the first start only."""
         server = servers.Postgres(self.folder / "postgres", port=self.ports["PostgreSQL"])
-        expected = {"sources": _digest(HISTORY_SOURCES), "seed": SEED}
+        expected = self.history_facts()
         noted = self.whole("history", expected)
         with self.step("PostgreSQL") as say:
             if noted is None:
@@ -480,6 +484,9 @@ class Demo:
 
     def start(self, *, dashboard: bool) -> str:
         """Bring everything up; the URL to open."""
+        if self.whole("history", self.history_facts()) is None:
+            # What the tracker holds belongs to another history.
+            shutil.rmtree(self.folder / "bugsink", ignore_errors=True)
         self.around = Around(self.folder, self.ports)
         self.around.begin()
         ledger = self.postgres()

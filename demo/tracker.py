@@ -112,7 +112,8 @@ def _run(argv: list[str], running: Callable[[subprocess.Popen[bytes] | None], No
     running(None)
     if process.returncode:
         errors = [line for line in said if line.startswith("ERROR")] or said
-        raise ServerError(errors[-1][-200:] if errors else f"its installation ended with code {process.returncode}")
+        last = errors[-1][-160:].removeprefix("ERROR: ") if errors else f"code {process.returncode}"
+        raise ServerError(f"its packages could not be installed ({last})")
 
 
 class Bugsink(HttpServer):
