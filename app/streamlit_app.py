@@ -128,7 +128,6 @@ connect(configuration, while_waiting=components.stop_if_left)
 components.set_default_language(configuration.language)
 components.set_refresh(configuration.refresh)
 components.on_rows(LedgerRows())
-components.set_default_language(configuration.language)
 st.set_page_config(page_title="Mirador", page_icon=str(Path(__file__).with_name("mirador.png")), layout="wide")
 
 who = viewer(configuration)

@@ -110,8 +110,9 @@ class Query:
                 )
             else:
                 value = param.default
-            if isinstance(value, str) and value.startswith("$"):
-                value = defaults[value[1:]]
+                # A default alone: a dollar sign that somebody typed is a text like any other.
+                if isinstance(value, str) and value.startswith("$"):
+                    value = defaults[value[1:]]
             bound[param.name] = _coerce(self, param, value)
         return bound
 

@@ -17,7 +17,7 @@ import pandas as pd
 import psycopg
 import pytest
 import requests
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from streamlit.testing.v1 import AppTest
@@ -346,6 +346,7 @@ def test_too_long_a_period_is_refused(connected):
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(id=st.text(max_size=40).filter(lambda text: "\x00" not in text))
+@example(id="$timezone")
 def test_any_text_is_an_id_or_none_and_breaks_nothing(connected, id):
     assert threads.known_as(id).id == id
 
