@@ -48,7 +48,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 import components
 import queries
-from app import digest_post, reconciliation, rollups, subscribers, telemetry, tracing
+from app import assets, digest_post, reconciliation, rollups, subscribers, telemetry, tracing
 from app.auth import login_required
 from app.board import Board, as_json, read_numbers, today, warm
 from app.download import rows_download
@@ -299,6 +299,7 @@ def _settle() -> None:
     Streamlit collects garbage after each script run, through all that lives: modules and templates that were made at
     the start are no garbage, and walking through them took a tenth of the process's time.
     """
+    assets.pack()
     warm()
     gc.collect()
     gc.freeze()
@@ -348,6 +349,9 @@ async def lifespan(_app: st.App) -> AsyncIterator[dict[str, Any]]:
         telemetry.log.info("ended")
 
 
+# Where each page stands, beside the root.
+pages = sorted(path.stem for path in Path(_root, "pages").glob("*.py"))
+
 app = st.App(
     Path(__file__).with_name("streamlit_app.py"),
     routes=[
@@ -361,7 +365,7 @@ app = st.App(
         *subscribers.subscriber_routes(_settings),
         *watchdog_routes(_settings),
     ],
-    middleware=[Middleware(CountSessions)],
+    middleware=[Middleware(CountSessions), Middleware(assets.Assets, pages=pages)],
     lifespan=lifespan,
     on_script_error=script_failed,
 )
