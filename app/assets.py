@@ -31,9 +31,13 @@ YEAR = "public, immutable, max-age=31536000"
 # The client looks for its server below the page's own path first, and asks again 100 ms after that was not found. It
 # takes the address from here (Streamlit's pull requests 11378, 11537): where the document's own scripts come from.
 WHERE = """<script>
-  window.__streamlit = (({ href }) => ({ BACKEND_BASE_URL: href, MAIN_PAGE_BASE_URL: href }))(new URL(".", location.href))
+  {
+    const { href } = new URL(".", location.href)
+    window.__streamlit = { BACKEND_BASE_URL: href, MAIN_PAGE_BASE_URL: href }
+  }
 </script>
 """
+LINK = '<link rel="modulepreload" fetchpriority="low" crossorigin href="./{file}">'
 # What pages are made of beside the client itself, by the names of Streamlit's components.
 ELEMENTS = (
     "ArrowVegaLiteChart",
@@ -102,7 +106,7 @@ def document() -> str | None:
     try:
         page = (STATIC / "index.html").read_text()
         manifest = json.loads((STATIC / "manifest.json").read_text())
-        links = [f'<link rel="modulepreload" fetchpriority="low" crossorigin href="./{file}">' for file in modules(manifest, ELEMENTS)]
+        links = [LINK.format(file=file) for file in modules(manifest, ELEMENTS)]
     except (OSError, ValueError, KeyError, AttributeError):
         return None
     head, mark, rest = page.partition("</head>")

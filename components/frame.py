@@ -176,6 +176,11 @@ def menu(head: Any, *, key: str) -> Any:
     return head.popover("", type="tertiary", key=f"{key}:menu", on_change="rerun", help=_("Query and data"))
 
 
+def row_menu(*, key: str) -> Any:
+    """One menu for a row of numbers, with its name: it stands beside no title that would say what it belongs to."""
+    return st.popover(f":small[{_('Query and data')}]", type="tertiary", key=f"{key}:menu", on_change="rerun")
+
+
 def fill_menu(popover: Any, title: str, figure: Figure, *, key: str, definition: str | None = None) -> None:
     """Query as run, data, downloads and definition, when the menu is open."""
     if not popover.open:

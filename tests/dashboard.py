@@ -161,8 +161,7 @@ def viewer(browser: Browser, **options: Any) -> Iterator[Viewer]:
             window.complaints.append(f"{kind}: {words}")
 
     def console(message: ConsoleMessage) -> None:
-        # Streamlit's client looks for its server below the page's path first: a 404 that it expects.
-        if message.type == "error" and "/_stcore/" not in message.location.get("url", ""):
+        if message.type == "error":
             note("console", message.text)
 
     window.page.on("console", console)
