@@ -163,7 +163,7 @@ class _Question:
     def failed(self, kind: str) -> None:
         """Note the kind of failure and end."""
         self._span.set_status(Status(StatusCode.ERROR))
-        self._span.set_attribute("error.type", kind)
+        self._span.set_attribute("error.type", _name(kind))
         self._span.end()
 
     def left(self) -> None:
@@ -187,7 +187,7 @@ class _Flight:
             return ask()
         except Exception as error:
             self._span.set_status(Status(StatusCode.ERROR))
-            self._span.set_attribute("error.type", str(getattr(error, "kind", type(error).__name__)))
+            self._span.set_attribute("error.type", _name(str(getattr(error, "kind", type(error).__name__))))
             raise
         finally:
             context.detach(token)

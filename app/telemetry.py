@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -62,7 +63,12 @@ class NoSecrets(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Always True: the record goes on, cleaned."""
-        record.msg, record.args = mask(record.getMessage()), None
+        try:
+            told = record.getMessage()
+        except Exception:
+            # A call whose arguments do not fit its text must not end a page, nor be printed with its arguments.
+            told = str(record.msg)
+        record.msg, record.args = mask(told), None
         if record.exc_info and not record.exc_text:
             # Formatters use a text that is there already and never look at the exception again.
             record.exc_text = mask(logging.Formatter().formatException(record.exc_info))
@@ -80,6 +86,9 @@ def start_logging() -> None:
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
     logging.captureWarnings(True)
+    # Python prints what nobody caught past all loggers.
+    sys.excepthook = _uncaught
+    threading.excepthook = lambda ended: _uncaught(ended.exc_type, ended.exc_value, ended.exc_traceback)
     logging.getLogger("mirador").setLevel(logging.INFO)
     # Streamlit prints errors of pages past all loggers while it may use colours.
     config.set_option("logger.enableRich", False)
@@ -94,11 +103,18 @@ def start_logging() -> None:
                 logger.setLevel(logging.WARNING)
 
 
+def _uncaught(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt | SystemExit):
+        sys.__excepthook__(kind, error or kind(), trace)
+        return
+    log.critical("not caught", exc_info=(kind, error or kind(), trace))
+
+
 # --- error reports ----------------------------------------------------------------------------------------------------
 
 _REQUEST_KEPT = {"method", "url"}
 # The query of an address, wherever one stands: a viewer's filters and searches.
-_QUERY = re.compile(r"(?<=[\w/~.-])\?[\w.\[\]%+-]{1,80}=[^\s'\"<>]*")
+_QUERY = re.compile(r"(?<=[\w/~.-])\?[\w.\[\]%+&;-]{1,200}=[^\s'\"<>]*")
 REPEAT_SECONDS = 300.0
 
 

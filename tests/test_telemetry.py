@@ -8,6 +8,8 @@ import io
 import itertools
 import json
 import logging
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -32,6 +34,7 @@ import queries
 from app import telemetry
 from demo import servers
 from queries import SourceError, scrub
+from tests.conftest import ROOT
 from tests.dashboard import serve
 
 _UPPER = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -408,7 +411,7 @@ def test_ordinary_texts_stay_as_they_are(text: str):
     ("text", "cleaned"),
     [
         ("KeyError('\\n5512345678')", "KeyError('\\n[removed]')"),
-        ("GET /x?phone=%2B525512345678", "GET /x?phone=%2B[removed]"),
+        ("GET /x?who=%2B525512345678", "GET /x?who=%2B[removed]"),
         ("https://hooks.slack.com/services/T00/B00/XXXX", "https://hooks.slack.com/[removed]"),
         ("https://0123456789abcdef@sentry.io/1", "https://[removed]@sentry.io/1"),
         ('"password": "a\\"b c", "x": 1', '"password": [removed], "x": 1'),
@@ -423,6 +426,177 @@ def test_what_is_personal_goes_and_what_stands_around_it_stays(text: str, cleane
     assert queries.mask(text) == cleaned
 
 
+# --- what is hidden, in a form that a pattern for the usual one does not see ---
+
+CARD, CURP, RFC, MAIL, WORD = (
+    "4111111111111111",
+    "GARC850101HDFRRL09",
+    "GAR850101AB1",
+    "juan.perez@example.mx",
+    "hunter2Xq",
+)
+GROUPS = ("4111", "1111", "1111", "1111")
+SCRIPTS = {"Arabic": 0x660, "Devanagari": 0x966, "wide": 0xFF10, "mathematical": 0x1D7CE}
+
+
+def in_script(text: str, zero: int) -> str:
+    return "".join(chr(zero + int(sign)) if sign.isdigit() else sign for sign in text)
+
+
+def wide(text: str) -> str:
+    return "".join(chr(ord(sign) + 0xFEE0) for sign in text)
+
+
+HIDDEN: list[tuple[str, str]] = [
+    *((f"x {in_script(one, zero)} y", in_script(one, zero)) for zero in SCRIPTS.values() for one in (CARD, CURP, RFC)),
+    *((f"x {in_script('5512345678', zero)}", in_script("5512345678", zero)) for zero in SCRIPTS.values()),
+    (wide(CURP), wide(CURP)),
+    (MAIL.replace("@", "\uff20"), "juan"),
+    *((sign.join(GROUPS), sign.join(GROUPS[1:])) for sign in ("\u200b", "\u00ad", "\u2060", "\u2013", "\u00a0")),
+    *(
+        (sign.join(GROUPS), sign.join(GROUPS[1:]))
+        for sign in ("/", "_", ",", "\t", "\n", " - ", "\\n", "%20", "%2D", "%2520")
+    ),
+    ("3782/822463/10005", "822463"),
+    *(
+        (f"{'55'}{sign}1234{sign}5678", f"1234{sign}5678")
+        for sign in ("\t", "/", "_", "+", " - ", "%20", "%2D", "&nbsp;", "\u200b")
+    ),
+    *((f"{word}5512345678", "5512345678") for word in ("tel", "cel", "phone", "telefono", "movil")),
+    ("juan.perez\u200b@example.mx", "juan"),
+    *(
+        (MAIL.replace("@", at), "juan.perez")
+        for at in ("%40", "%2540", "\\u0040", "\\x40", "&#64;", "&#x40;", "&commat;", " @ ")
+    ),
+    ('"juan perez"@example.mx', "juan"),
+    ("juan@[10.0.0.7]", "juan"),
+    ("jos\u00e9.mu\u00f1oz@espa\u00f1ol.mx", "mu"),
+    (json.dumps("jos\u00e9.mu\u00f1oz@espa\u00f1ol.mx"), "jos"),
+    (f"{'a' * 300}@example.mx", "aaaa"),
+    *((CURP[:4] + gap + CURP[4:10] + gap + CURP[10:16] + gap + CURP[16:], CURP[4:10]) for gap in "-_ ."),
+    (f"x{CURP}y", CURP),
+    ("\u00d1ARC850101HDFRRL09", "850101"),
+    ("GAR 850101 AB1", "850101 AB1"),
+    ("G%26R850101AB1", "850101AB1"),
+    ("G&amp;R850101AB1", "850101AB1"),
+    ("GRRLRL85010109H100", "85010109"),
+    *(
+        (f"{name}{sign}{WORD}", WORD)
+        for name in (
+            *(
+                "password",
+                "passphrase",
+                "contrase\u00f1a",
+                "contrasen\u0303a",
+                "contrasena",
+                "contrase\\u00f1a",
+                "contrase%C3%B1a",
+            ),
+            *("clave", "nip", "pin", "llave", "secreto", "jwt", "sid", "session_id", "csrf", "auth", "cvv", "cvc2"),
+            *(
+                "correo",
+                "telefono",
+                "tel\u00e9fono",
+                "telefono_movil",
+                "celular",
+                "tarjeta",
+                "numero_tarjeta",
+                "clabe",
+                "curp",
+                "rfc",
+            ),
+            *(
+                "nss",
+                "domicilio",
+                "direcci\u00f3n",
+                "fecha_de_nacimiento",
+                "nombre_completo",
+                "apellido_paterno",
+                "cuenta",
+                "email",
+            ),
+        )
+        for sign in ("=", ": ", " => ", "%3D")
+    ),
+    (json.dumps({"contrase\u00f1a": WORD, "tel\u00e9fono": "55-1"}), WORD),
+    (json.dumps(json.dumps(json.dumps({"password": f"{WORD} Xq"}))), "Xq"),
+    (f"('password', '{WORD}')", WORD),
+    (f"[('Authorization', 'Basic {WORD}=='), ('a', 'b')]", WORD),
+    (f"{{b'password': b'{WORD} two'}}", "two"),
+    (f"password=SecretBytes(b'{WORD} two')", "two"),
+    (f"{{'password': {{'value': ['{WORD}', ('b]', 'two')], 'old': 'three'}}, 'x': 1}}", "three"),
+    (f"{{'password': ['{WORD}', 'second', ", "second"),
+    (f'"password": "{WORD} cut off', "cut"),
+    (f"<soap:password type='text'>{WORD}</soap:password>", WORD),
+    (f"--password {WORD} --user x", WORD),
+    (f"la contrase\u00f1a es {WORD}", WORD),
+    (f"the password was {WORD}", WORD),
+    (f"Bearer%20{WORD}{WORD}", WORD),
+    (f"ApiKey {WORD}{WORD}==", WORD),
+    (f"Cookie: a=b; theme=dark; other={WORD}", WORD),
+    (f"https://s3.test/x?X-Amz-Signature={WORD}{WORD}", WORD),
+    *(
+        (f"use {start}{'aB3' * 12} now", "aB3")
+        for start in ("whsec_", "sntrys_", "npm_", "pypi-", "SG.", "110201543:AA")
+    ),
+    ("u1234567-abcdef0123456789abcdef01", "abcdef"),
+    (f"https://discord.com/api/webhooks/1234/{WORD}", WORD),
+    (f"https://x.webhook.office.com/webhookb2/a@b/IncomingWebhook/{WORD}", WORD),
+    ("select * from d where mail = $tag$Juan Qz7$tag$", "Juan"),
+    ("call pay('Juan Qz7')", "Juan"),
+    ("Failing row contains (7, Juan Qz7).", "Juan"),
+    ('invalid input syntax for type uuid: "Juan Qz7"', "Juan"),
+]
+
+
+@pytest.mark.parametrize(("text", "secret"), HIDDEN, ids=[ascii(text)[1:60] for text, _ in HIDDEN])
+def test_what_is_written_in_another_form_goes_too(text: str, secret: str):
+    for around in ("{}", "before {} after", '{{"note": "{}"}}', "\n{}\n"):
+        cleaned = queries.mask(around.format(text))
+        assert secret not in cleaned, cleaned
+        assert scrub.REMOVED in cleaned or "'?'" in cleaned
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "caf\u00e9 \u2014 \u00bd de la cuota, \u0663 intentos",
+        "the token is expired, the password is required",
+        "2021, 2022, 2023, 2024 and 2025",
+        "24/11/2026 10:15 to 25/11/2026",
+        "GET /api/v1/credits/C0000001/payments took 120 ms",
+        "1764 rows in 12.5 s, p95 @ 0.3 s",
+        "[1, 2, 3]",
+        "page approvals, panel approval_rate_by_tier",
+        "CURP rejected by metamap",
+        "read 123456 of 654321 rows",
+    ],
+)
+def test_texts_that_only_look_alike_stay(text: str):
+    assert queries.mask(text) == text
+
+
+def test_keys_are_read_as_people_write_them_and_values_whatever_they_are():
+    told = {
+        **dict.fromkeys(("contraseña", "Contraseña", "CONTRASENA", "ｐａｓｓｗｏｒｄ"), WORD),
+        **dict.fromkeys(
+            ("correo-electrónico", "Teléfono", "tarjeta_numero", "clabe", "NIP", "clave", "domicilio"), WORD
+        ),
+        **{b"password": WORD, "x": b"\xff hunter2Xq", ("a", MAIL): 1, "timestamp": 5512345678, "lineno": 5512345678},
+        "span_id": CARD,
+        "deep": [({"a": {MAIL, CARD}},)],
+    }
+    cleaned = repr(queries.mask_all(told))
+    for secret in (WORD, MAIL, CARD, "5512345678"):
+        assert secret not in cleaned
+    once = iter([MAIL])
+    assert queries.mask_all({"x": once})["x"] != [MAIL]
+    assert next(once) == MAIL, "what would be used up by reading is not read"
+    assert queries.mask_all({"span_id": "00f067aa0ba902b7", "timestamp": 1764045000.25, "lineno": 120}) == {
+        **{"span_id": "00f067aa0ba902b7", "timestamp": 1764045000.25, "lineno": 120}
+    }
+
+
 def test_nested_data_loses_values_by_key_and_by_form_and_keeps_moments():
     told = {"ts": 1764045000, "phone": "1", "rows": [5512345678, {"time": 1764045000123}], "who": ("a@b.mx", None, 2.5)}
     assert queries.mask_all(told) == {
@@ -431,10 +605,16 @@ def test_nested_data_loses_values_by_key_and_by_form_and_keeps_moments():
     }
 
 
+MORE_UNITS = (
+    *('password="', 'password=\\"', "password=[", "password={'", "<password>", "-token ", "55%20", '"a"@', "\\u0040"),
+    *("u1234567-", "4111-", "\u0665", "nombre es ", "$a$ select ", "tel5", "curp ", "x@[", "' select ", "GARC", "[["),
+)
+
+
 def test_a_long_text_is_cleaned_in_proportion_to_its_length():
     # Of this thread: the servers of other tests run beside it in the same process.
     start = time.thread_time()
-    for unit in ("a", "1 ", "a.-", "@", "=", "password", "a@", "%40", "eyJ", "-eyJ", "1-", "55 "):
+    for unit in ("a", "1 ", "a.-", "@", "=", "password", "a@", "%40", "eyJ", "-eyJ", "1-", "55 ", *MORE_UNITS):
         scrub.Scrubber(["hunter2hunter2"]).text(unit * (60_000 // len(unit)))
     assert time.thread_time() - start < 5
 
@@ -460,6 +640,34 @@ def test_configured_secrets_and_stacks_are_cleaned_in_logs_and_each_record_is_on
     assert "db" in lines[0]
     for secret in ("pa55word", "s3cr3t", "juan"):
         assert secret not in lines[0]
+
+
+def test_a_log_call_with_wrong_arguments_is_told_without_them_and_breaks_nothing(capsys: pytest.CaptureFixture[str]):
+    out = io.StringIO()
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(telemetry.OneLine())
+    handler.addFilter(telemetry.NoSecrets())
+    logger = logging.Logger("mirador.test")
+    logger.addHandler(handler)
+    logger.warning("asked %d times by %s", MAIL)
+    assert "asked %d times" in out.getvalue()
+    assert "juan" not in out.getvalue() + capsys.readouterr().err
+
+
+def test_an_error_that_ends_a_thread_is_one_clean_line():
+    program = (
+        "import threading\nfrom app import telemetry\ntelemetry.start_logging()\n"
+        f"def fail():\n    raise ValueError('{MAIL}')\n"
+        "thread = threading.Thread(target=fail)\nthread.start()\nthread.join()\nfail()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    told = done.stderr.splitlines()
+    assert len(told) == 2, done.stderr
+    assert all("ValueError" in line and "critical" in line for line in told)
+    assert "juan" not in done.stderr
 
 
 def test_failed_panels_and_pages_are_counted():
