@@ -432,6 +432,9 @@ if section("scores"):
                 height=270,
             )
 
+
+if section("drift"):
+
     def by_segment(segment: str, order: list[str] | None, title: str) -> Figure:
         """Bands within each tier or model, with its median beside its name."""
         answer = asked("distribution")
@@ -458,8 +461,6 @@ if section("scores"):
             ),
         )
 
-
-if section("drift"):
     tiers, models = st.columns(2)
 
     with tiers:

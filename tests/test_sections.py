@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import dis
+from types import CodeType
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
 import components
+from tests.conftest import ROOT
 
 SCRIPT = """
 import streamlit as st
@@ -60,3 +65,35 @@ def test_a_link_to_no_section_shows_the_first_and_says_so():
     app = drawn(section="nothing")
     assert panels(app) == ["rate"]
     assert any("nothing" in one.value for one in app.warning)
+
+
+def names_of(code: CodeType) -> tuple[set[str], set[str]]:
+    """The names of the module that some code makes, and those that it or a function within it reads."""
+    steps = list(dis.get_instructions(code))
+    made = {step.argval for step in steps if step.opname == "STORE_NAME"}
+    read = {step.argval for step in steps if step.opname in {"LOAD_NAME", "LOAD_GLOBAL"}}
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            read |= names_of(inner)[1]
+    return made, read
+
+
+def is_section(node: ast.stmt) -> bool:
+    return (
+        isinstance(node, ast.If) and isinstance(node.test, ast.Call) and ast.unparse(node.test).startswith("section(")
+    )
+
+
+@pytest.mark.parametrize("page", sorted(path.stem for path in (ROOT / "pages").glob("*.py")))
+def test_a_section_needs_nothing_that_another_section_makes(page):
+    """Only one of them is drawn."""
+    body = ast.parse((ROOT / "pages" / f"{page}.py").read_text()).body
+    known = {
+        ast.unparse(node.test): names_of(compile(ast.Module(node.body, []), page, "exec"))
+        for node in body
+        if isinstance(node, ast.If) and is_section(node)
+    }
+    outside, _read = names_of(compile(ast.Module([node for node in body if not is_section(node)], []), page, "exec"))
+    for name, (made, read) in known.items():
+        elsewhere = set().union(*(others for other, (others, _) in known.items() if other != name))
+        assert not read & (elsewhere - made - outside), name
