@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 import queries
+from app.links import lead
 from components import Figure, _, line, panel, percent, sections, span_bar, table
 from components.window import window_bar
 from queries.integrations import with_gaps
 
-HERE = Path(__file__).parent
 ERROR_LINE = 0.05
 LATENCY_OBJECTIVE = 0.95
 # Requests a second below which an endpoint is not ranked: one slow request a minute is no slow endpoint.
@@ -337,18 +336,6 @@ def named_if_many(frame: pd.DataFrame) -> pd.DataFrame:
     return made
 
 
-def lead(page: str, label: str, icon: str) -> None:
-    """A link to another page for the same time, once it is there."""
-    if (HERE / f"{page}.py").is_file():
-        st.page_link(
-            HERE / f"{page}.py",
-            label=label,
-            icon=f":material/{icon}:",
-            query_params={**span.query_params(), **kept},
-            width="content",
-        )
-
-
 # --- the page ---------------------------------------------------------------------------------------------------------
 
 now = datetime.now(queries.timezone())
@@ -362,8 +349,8 @@ if not exact:
     below_title.caption(span.caption())
 # The integration that somebody came from is no matter here, but goes on with him.
 integration = (st.query_params.get("integration") or "")[:100]
-kept = {"integration": integration} if integration else {}
-if "metrics" in queries.source_states():
+onward = {**span.query_params(), **({"integration": integration} if integration else {})}
+if queries.is_configured("metrics"):
     section = sections(
         {
             "traffic": _("Requests"),
@@ -376,10 +363,10 @@ if "metrics" in queries.source_states():
         if section(name):
             draw()
     with st.container(horizontal=True, vertical_alignment="center", gap="medium", key="elsewhere"):
-        lead("integrations", _("Integrations in this period"), "hub")
-        lead("logs", _("Log lines"), "notes")
-        lead("errors", _("Errors"), "bug_report")
-        lead("traces", _("Traces"), "timeline")
-        lead("alerts", _("Alerts"), "notifications")
+        lead("integrations", _("Integrations in this period"), "hub", onward)
+        lead("logs", _("Log lines"), "notes", onward)
+        lead("errors", _("Errors"), "bug_report", onward)
+        lead("traces", _("Traces"), "timeline", onward)
+        lead("alerts", _("Alerts"), "notifications", onward)
 else:
     st.caption(_("This page is drawn from the metrics, which are not configured: set MIRADOR_PROMETHEUS_URL."))

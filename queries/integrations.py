@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime, timedelta
 from typing import Any, Literal
 
 import numpy as np
@@ -116,6 +116,15 @@ def error_rates(over_time: pd.DataFrame, by: str) -> pd.DataFrame:
     return made
 
 
+def rate_cells(over_time: pd.DataFrame, by: str) -> tuple[pd.DataFrame, list[str]]:
+    """Cells of the heatmap of error rates: those of `error_rates` with calls, and the names, most failures first."""
+    rates = error_rates(over_time, by)
+    made = rates[rates["calls"] > 0].reset_index(drop=True)
+    made.attrs = dict(over_time.attrs)
+    failed = made.groupby(by)["failed"].sum()
+    return made, sorted(failed.index, key=lambda name: (-failed[name], name))
+
+
 def latency_cells(latency: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Cells of the heatmap: at, until, duration_from, duration_to, band, n, share (of the calls of the stretch), and
     the bands from slow to quick, those between the slowest and the quickest included."""
@@ -202,6 +211,13 @@ def late_costs(looks_late: pd.DataFrame, day: date, days: Sequence[date]) -> pd.
     return made
 
 
+def late_rows(late: pd.DataFrame, integration: str) -> pd.DataFrame:
+    """What `late_costs` says of one integration, a row a state in which there is an installment today."""
+    made = late[(late["integration"] == integration) & (late["installments"] > 0)].reset_index(drop=True)
+    made.attrs = dict(late.attrs)
+    return made
+
+
 def before_after(before: pd.DataFrame, after: pd.DataFrame, by: str = "endpoint") -> pd.DataFrame:
     """Two answers of `integrations/summary` side by side, by a column and in all ('').
 
@@ -251,8 +267,23 @@ def codes_seen(codes: pd.DataFrame, over_time: pd.DataFrame) -> pd.DataFrame:
 
 
 def failures(over_time: pd.DataFrame) -> tuple[str, ...]:
-    """The statuses that are no success, as they occur."""
-    return tuple(sorted(set(over_time["status"]) - {SUCCESS}))
+    """The statuses that are no success, as they occur; never empty, for a question without a status asks for all."""
+    return tuple(sorted(set(over_time["status"]) - {SUCCESS})) or ("error",)
+
+
+def of_outcome(over_time: pd.DataFrame, outcome: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The rows of `integrations/over_time` that failed, are good, or any; and the statuses to ask for, none for any."""
+    if outcome == "any":
+        return over_time, ()
+    good = over_time["status"] == SUCCESS
+    return (over_time[good], (SUCCESS,)) if outcome == "good" else (over_time[~good], failures(over_time))
+
+
+def whole_hours(start: datetime, end: datetime) -> tuple[datetime, datetime]:
+    """The least span of whole hours around another: the hourly table knows no part of an hour."""
+    hour = timedelta(hours=1)
+    first, last = (moment.replace(minute=0, second=0, microsecond=0) for moment in (start, end))
+    return first, last if last == end else last + hour
 
 
 def with_gaps(

@@ -350,6 +350,26 @@ def test_the_list_of_what_waits_is_the_count_of_what_waits(ledger):
     assert dict(zip(cost["kind"], cost["back"], strict=True)) == {"application": 1, "credit": 0, "payment": 1}
 
 
+def test_of_several_attempts_the_last_says_what_is_not_collected(ledger):
+    now = datetime.now(UTC).replace(second=0, microsecond=0)
+    tries = [(3 * HOUR, Decimal(400)), (2 * HOUR, Decimal(150))]
+    ledger.fill(
+        integration_calls=[
+            call(now - ago, "api", "error", call_id=number, credit_id="C-pay")
+            for number, (ago, _amount) in enumerate(tries, start=1)
+        ],
+        payments=[
+            {**payment(now - ago, "failed", 1, number), "amount": amount}
+            for number, (ago, amount) in enumerate(tries, start=1)
+        ],
+        credits=[credit("C-pay", now - 90 * DAY)],
+    )
+    cost = ledger.ask("cost", day=now.astimezone(ZONE).date(), as_of=now)
+    listed = queries.rows("integrations/unserved", {"integration": "api", "start": now - DAY, "end": now})
+    assert cost[["kind", "waiting", "waiting_amount"]].to_numpy().tolist() == [["payment", 1, Decimal(150)]]
+    assert listed["amount"].tolist() == [Decimal(150)]
+
+
 def installment(id: int, due_date: date, paid_at: datetime | None, credit_id: str) -> dict[str, Any]:
     amount = Decimal("250.50")
     return {
@@ -604,6 +624,28 @@ def test_a_stretch_without_calls_has_no_error_rate():
     assert rates["at"].iloc[2] == at[1] + pd.Timedelta(minutes=10)
 
 
+def test_cells_of_error_rates_are_those_with_calls_and_what_fails_most_stands_first():
+    at = pd.to_datetime([0, 0, 1200], unit="s", utc=True)
+    rows = {"at": at, "until": at + pd.Timedelta(minutes=10), "endpoint": ["/a", "/b", "/b"], "n": [4, 1, 2]}
+    cells, order = told.rate_cells(pd.DataFrame({**rows, "status": ["success", "error", "error"]}), "endpoint")
+    assert cells[["endpoint", "calls", "share"]].to_numpy().tolist() == [["/a", 4, 0.0], ["/b", 1, 1.0], ["/b", 2, 1.0]]
+    assert order == ["/b", "/a"]
+
+
+def test_failed_calls_are_asked_for_even_where_none_failed():
+    good = pd.DataFrame({"status": ["success"]})
+    # An empty list of statuses would ask for all calls.
+    assert told.failures(good) == ("error",)
+    assert told.of_outcome(good, "failed")[1] == ("error",)
+    assert told.of_outcome(good, "any")[1] == ()
+
+
+def test_a_long_window_is_rounded_to_the_hours_of_the_hourly_table():
+    start, end = NOON + 17 * MINUTE + timedelta(seconds=3), NOON + 50 * HOUR + MINUTE
+    assert told.whole_hours(start, end) == (NOON, NOON + 51 * HOUR)
+    assert told.whole_hours(NOON, NOON + HOUR) == (NOON, NOON + HOUR)
+
+
 def test_a_bar_that_stands_alone_is_as_wide_as_its_stretch():
     rows = {"at": [NOON], "until": [NOON + 2 * MINUTE], "status": ["error"], "n": [3]}
     drawn = components.bars_over_time(
@@ -856,6 +898,30 @@ def test_a_call_is_closed_and_the_page_stands_as_it_was(failing):
     assert app.query_params["integration"] in ("neon", ["neon"])
     assert app.query_params["range"] in ("1h", ["1h"])
     assert "**Calls**" in words(app)
+
+
+def test_a_call_without_a_request_and_a_trace_shows_no_lines_of_others(ledger):
+    ledger.fill(integration_calls=[call(datetime.now(UTC) - 9 * MINUTE, call_id=1, request_id="")])
+    said = words(page(id="1"))
+    assert said.count("The ledger knows neither a request nor a trace of this call") == 2
+    assert "It served no credit and no application of the ledger." in said
+
+
+def test_a_long_window_of_a_link_counts_the_calls_that_its_marks_open(ledger):
+    now = datetime.now(UTC).replace(microsecond=0)
+    begin = (now - 3 * DAY).replace(minute=0, second=0)
+    ledger.fill(
+        integration_calls=[
+            call(begin + 10 * MINUTE, "neon", "error", call_id=1),
+            call(begin + 40 * MINUTE, "neon", "error", call_id=2),
+        ]
+    )
+    window = {"from": (begin + 20 * MINUTE).isoformat(), "to": (begin + 40 * HOUR).isoformat()}
+    app = page(integration="neon", **window)
+    assert not app.exception
+    assert {metric.label: metric.value for metric in app.metric}["Calls"] == "2"
+    listed = next(frame.value for frame in app.dataframe if "request_id" in frame.value)
+    assert listed["call_id"].tolist() == [2, 1]
 
 
 def test_a_request_opens_its_call(failing):

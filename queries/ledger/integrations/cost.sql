@@ -80,9 +80,9 @@ subjects as (
         integration,
         kind,
         subject,
-        -- What succeeded before it failed again has not come back.
-        max(coalesce(processed_at, called_at)) as since,
-        max(amount) as amount,
+        -- The last attempt speaks: what succeeded before it has not come back, and what it tried to pay is open.
+        (array_agg(coalesce(processed_at, called_at) order by called_at desc, call_id desc))[1] as since,
+        (array_agg(amount order by called_at desc, call_id desc))[1] as amount,
         min(installment_id) as installment_id,
         min(credit_id) as credit_id,
         min(application_id) as application_id
