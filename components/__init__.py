@@ -9,7 +9,7 @@ What a picture needs to know of its data (query as run, age, failure) it reads f
 
 from components.charts import area, band, bar, bars_over_time, funnel, heatmap, histogram, line, pareto, points, step
 from components.drill import Drill, on_rows
-from components.filters import Filters, choice_filter, day_filter, filter_bar
+from components.filters import Filters, choice_filter, day_filter, events_filter, filter_bar
 from components.frame import Figure, draw_within, on_drawn, on_failure, sentence_of, set_refresh, stop_if_left
 from components.i18n import (
     _,
@@ -62,6 +62,7 @@ __all__ = [
     "draw_within",
     "duration",
     "edge_words",
+    "events_filter",
     "filter_bar",
     "funnel",
     "heatmap",

@@ -11,6 +11,7 @@ mark; see `Figure`. An empty frame gives a figure without a chart.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -70,8 +71,8 @@ Target = tuple[float, str] | Sequence[tuple[float, str]] | None
 Rules = Sequence[tuple[float, str]]
 Bin = Literal["day", "week", "month", "moment", "auto"] | None
 
-# More rules than this hide the curve: then only their marks stand above it.
-MOST_RULES = 40
+# A kind of event that comes more often is told by its marks above the curve: its rules would be a fence before it.
+MOST_RULES = 8
 
 
 # --- what they share --------------------------------------------------------------------------------------------------
@@ -184,22 +185,29 @@ def _haloed() -> tuple[dict[str, Any], dict[str, Any]]:
     }
 
 
-def _target_layers(target: Target, unit: Measure) -> list[Any]:
-    """Dashed rules with their labels at the right end."""
+def _target_layers(target: Target, unit: Measure, highest: float = math.inf) -> list[Any]:
+    """Dashed rules with their labels at the right end.
+
+    A rule above the `highest` drawn value is the top of the chart, where events stand: its label is below it.
+    """
     several: Any = [] if target is None else target if isinstance(target[0], tuple) else [target]
     known = [(float(value) / unit.size, label) for value, label in several if not is_unknown(value)]
     if not known:
         return []
-    base = alt.Chart(pd.DataFrame(known, columns=["_target", "_label"]))
-    return [
-        base.mark_rule(strokeDash=[6, 4], strokeWidth=1.2, color=ink(), opacity=0.8).encode(y="_target:Q"),
-        *(
-            base.mark_text(align="right", baseline="bottom", dx=-4, dy=-3, fontSize=11, **style).encode(
-                x=alt.value("width"), y="_target:Q", text="_label:N"
-            )
-            for style in _haloed()
-        ),
+    frame = pd.DataFrame(known, columns=["_target", "_label"])
+    topmost = (frame["_target"] == frame["_target"].max()) & (frame["_target"] > highest)
+    layers = [
+        alt.Chart(frame).mark_rule(strokeDash=[6, 4], strokeWidth=1.2, color=ink(), opacity=0.8).encode(y="_target:Q")
     ]
+    for below, part in frame.groupby(topmost):
+        side: dict[str, Any] = {"baseline": "top", "dy": 4} if below else {"baseline": "bottom", "dy": -3}
+        layers += [
+            alt.Chart(part)
+            .mark_text(align="right", dx=-4, fontSize=11, **side, **style)
+            .encode(x=alt.value("width"), y="_target:Q", text="_label:N")
+            for style in _haloed()
+        ]
+    return layers
 
 
 def _rule_layers(rules: Rules, *, size: float = 1.0) -> list[Any]:
@@ -236,8 +244,13 @@ def event_names() -> dict[str, str]:
     }
 
 
-def _event_layers(events: pd.DataFrame | None, first: pd.Timestamp, last: pd.Timestamp, x: alt.X) -> list[Any]:
-    """Thin rules with a mark at the top; what lasted long enough to be seen is a shaded band."""
+def event_layers(
+    events: pd.DataFrame | None, first: pd.Timestamp, last: pd.Timestamp, x: alt.X, *, minutes: bool = False
+) -> list[Any]:
+    """Thin rules with a mark at the top; what lasted long enough to be seen is a shaded band.
+
+    `x` takes the field `_x`: a moment, or the `minutes` since `first`.
+    """
     if events is None or events.empty:
         return []
     frame = pd.DataFrame(
@@ -257,6 +270,11 @@ def _event_layers(events: pd.DataFrame | None, first: pd.Timestamp, last: pd.Tim
     frame["_colour"] = frame["_kind"].map(EVENT_COLOURS)
     frame["_x"] = frame["_x"].clip(lower=first)
     frame["_end"] = frame["_end"].clip(upper=last)
+    rare = frame.groupby("_kind")["_kind"].transform("size") <= MOST_RULES
+    long = (frame["_end"] - frame["_x"]) > (last - first) / 80
+    if minutes:
+        for name in ("_x", "_end"):
+            frame[name] = (frame[name] - first) / pd.Timedelta(minutes=1)
     colour = alt.Color("_colour:N", scale=None, legend=None)
     tooltip = [
         alt.Tooltip("_word:N", title=_("Event")),
@@ -264,16 +282,18 @@ def _event_layers(events: pd.DataFrame | None, first: pd.Timestamp, last: pd.Tim
         alt.Tooltip("_when:N", title=_("When")),
     ]
     layers = []
-    long = frame[(frame["_end"] - frame["_x"]) > (last - first) / 80]
-    if not long.empty:
-        layers.append(alt.Chart(long).mark_rect(opacity=0.13).encode(x=x, x2="_end:T", color=colour, tooltip=tooltip))
-    base = alt.Chart(frame)
-    if len(frame) <= MOST_RULES:
-        layers.append(base.mark_rule(strokeWidth=1, opacity=0.65).encode(x=x, color=colour, tooltip=tooltip))
+    if long.any():
+        shaded = alt.Chart(frame[long]).mark_rect(opacity=0.13)
+        layers.append(shaded.encode(x=x, x2="_end", color=colour, tooltip=tooltip))
+    if rare.any():
+        rules = alt.Chart(frame[rare]).mark_rule(strokeWidth=1, opacity=0.65)
+        layers.append(rules.encode(x=x, color=colour, tooltip=tooltip))
+    # What is rare is drawn last: a change of model is not hidden by a year of deployments.
+    frame = frame.loc[rare.sort_values(kind="stable").index]
     layers.append(
-        base.mark_point(shape="triangle-down", filled=True, size=64, opacity=1, yOffset=-4).encode(
-            x=x, y=alt.value(0), color=colour, tooltip=tooltip
-        )
+        alt.Chart(frame)
+        .mark_point(shape="triangle-down", filled=True, size=64, opacity=1, yOffset=-4)
+        .encode(x=x, y=alt.value(0), color=colour, tooltip=tooltip)
     )
     return layers
 
@@ -308,11 +328,14 @@ def band(
     y: str = "value",
     unit: str,
     title: str,
+    day: Any = None,
+    events: pd.DataFrame | None = None,
     height: int = 260,
 ) -> Figure:
     """A day's running curve before the band of normal days.
 
-    `data` has the columns `x` (minutes since midnight), `y`, `normal`, `low` and `high`; nulls are gaps.
+    `data` has the columns `x` (minutes since midnight), `y`, `normal`, `low` and `high`; nulls are gaps. `events` are
+    those of the `day`, by its clock.
     """
     if data[[y, "normal"]].dropna(how="all").empty:
         return Figure(None, data, title)
@@ -357,6 +380,10 @@ def band(
         ),
         base.mark_rule(opacity=0, strokeWidth=12).encode(x=position, tooltip=tooltip),
     ]
+    if day is not None:
+        begin = pd.Timestamp(day)
+        place = alt.X("_x:Q", axis=hours, scale=alt.Scale(domain=[0, 1440], nice=False))
+        layers += event_layers(events, begin, begin + pd.Timedelta(days=1), place, minutes=True)
     return _finish(alt.layer(*layers), data, title, height)
 
 
@@ -463,7 +490,7 @@ def line(
     layers.append(
         strip.mark_rect(opacity=0, **_cursor(drill)).add_params(pick) if drill is not None and not many else strip
     )
-    layers += _target_layers(target, how)
+    layers += _target_layers(target, how, frame[["_y", *(["_high"] if low and high else [])]].max(axis=None))
     if not dots.empty:
         seen = alt.Chart(dots[[*core, "mark", "_size", "_name", "_said"]]).mark_point(
             filled=True, opacity=1, **_cursor(drill)
@@ -482,7 +509,7 @@ def line(
         if drill is not None and not many:
             seen = seen.encode(opacity=alt.condition(pick, alt.value(1), alt.value(0.35)))
         layers.append(_clickable(seen, pick, faint=0.35) if many else seen)
-    layers += _event_layers(events, frame["_start"].min(), end_of(frame["_start"], grain).max(), plain)
+    layers += event_layers(events, frame["_start"].min(), end_of(frame["_start"], grain).max(), plain)
     words = _alt_text(title, unit, data[y], _over(frame["_start"], grain))
     return _finish(alt.layer(*layers), data, words, height, drill, _marks(data, drill))
 
@@ -630,7 +657,7 @@ def area(
         layers.append(_hover(frame, None, series, position, grain, many=True))
     else:
         layers.append(_cells(frame, position, grain, title, drill))
-    layers += _event_layers(events, frame["_start"].min(), end_of(frame["_start"], grain).max(), position)
+    layers += event_layers(events, frame["_start"].min(), end_of(frame["_start"], grain).max(), position)
     words = _alt_text(title, unit, data[y], _over(frame["_start"], grain))
     return _finish(alt.layer(*layers), data, words, height, drill, _marks(data, drill))
 
@@ -776,7 +803,7 @@ def bars_over_time(
         encoded = dashed.encode(x=position, y="_y:Q", color=alt.value(ink()) if color else colour)
         layers.append(encoded)
     layers += _target_layers(target, how)
-    layers += _event_layers(events, first, last, position)
+    layers += event_layers(events, first, last, position)
     words = _alt_text(title, unit, totals, _over(marks["_start"], grain))
     return _finish(alt.layer(*layers), data, words, height, drill, marks)
 
@@ -1246,7 +1273,7 @@ def heatmap(
             )
         )
     if over_time:
-        layers += _event_layers(events, frame["_start"].min(), frame["_to"].max(), across)
+        layers += event_layers(events, frame["_start"].min(), frame["_to"].max(), across)
     if y_title:
         over = alt.Chart(pd.DataFrame({"_title": [y_title]})).mark_text(
             align="right", baseline="bottom", fontSize=11, color=ink()

@@ -369,6 +369,14 @@ def events_switch(url: Url) -> bool:
     return bool(shown)
 
 
+def events_filter() -> bool:
+    """The switch for events alone, for a page that has no bar of filters."""
+    url = Url()
+    shown = events_switch(url)
+    url.write()
+    return shown
+
+
 def day_filter(today: date, *, earliest: date, key: str = "day") -> date:
     """The business day to look at; today when the URL names none. A day out of reach is told and today is shown."""
     url = Url()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 import altair as alt
 import pandas as pd
 import streamlit as st
 
-from components.charts import _finish, _legend
+from components.charts import _finish, _legend, event_layers
 from components.frame import Figure
 from components.i18n import _, day_name, when
 from components.kept import kept
@@ -39,12 +40,19 @@ def state_names() -> dict[str, str]:
 
 @kept
 def timeline(
-    data: pd.DataFrame, *, lanes: Mapping[str, str], title: str, now: datetime, height: int | None = None
+    data: pd.DataFrame,
+    *,
+    lanes: Mapping[str, str],
+    title: str,
+    now: datetime,
+    events: pd.DataFrame | None = None,
+    height: int | None = None,
 ) -> Figure:
     """A lane for each kind that the data has, in the order of `lanes` (kind to name).
 
     `data` has `kind`, `at`, `until` (null: a moment), `state` (a key of `state_names`), and for the tooltip the texts
-    `what`, `amount` and `detail`. A dashed rule stands at `now` where the data reaches beyond it.
+    `what`, `amount` and `detail`. A dashed rule stands at `now` where the data reaches beyond it. `events` are those of
+    the company, above the lanes.
     """
     if data.empty:
         return Figure(None, data, title)
@@ -65,11 +73,11 @@ def timeline(
     shown = [name for name in dict.fromkeys(lanes.values()) if name in set(frame["_lane"])]
     first, last = frame["_at"].min(), max(frame["_at"].max(), frame["_until"].max())
     room = max((last - first) * 0.015, pd.Timedelta(minutes=1))
-    x = alt.X(
-        "_at:T",
-        axis=alt.Axis(title=None, grid=True, tickCount=5, labelOverlap=True, format=_ticks(last - first)),
-        scale=alt.Scale(domain=[stamp(first - room), stamp(last + room)], nice=False),
-    )
+    how: dict[str, Any] = {
+        "axis": alt.Axis(title=None, grid=True, tickCount=5, labelOverlap=True, format=_ticks(last - first)),
+        "scale": alt.Scale(domain=[stamp(first - room), stamp(last + room)], nice=False),
+    }
+    x = alt.X("_at:T", **how)
     y = alt.Y(
         "_lane:N",
         sort=shown,
@@ -106,6 +114,8 @@ def timeline(
     if first <= present_moment <= last:
         rule = alt.Chart(pd.DataFrame({"_at": [present_moment], "_now": [_("Now")]}))
         layers.append(rule.mark_rule(strokeDash=[3, 3], color=ink(), opacity=0.6).encode(x=x, tooltip=["_now:N"]))
+    # Last, for the colours of the lanes make the legend.
+    layers += event_layers(events, first, last + room, alt.X("_x:T", **how))
     words = _("{title}: {n} moments from {first} to {last}").format(
         title=title,
         n=len(frame),

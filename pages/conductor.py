@@ -16,13 +16,16 @@ from components import (
     bars_over_time,
     day_name,
     dpd_names,
+    events_filter,
     id_search,
     line,
     money,
     number,
     panel,
     sentence_of,
+    when,
 )
+from components.drill import id_column
 from queries.stories import late_by_month
 
 HERE = Path(__file__).parent
@@ -155,6 +158,7 @@ def driver_credits() -> Figure:
     return Figure(None, frame, drawn=True)
 
 
+explained = events_filter()
 scoring, history = st.columns(2)
 
 with scoring:
@@ -162,13 +166,19 @@ with scoring:
     @panel(
         _("HASE scores over time"),
         height=260,
-        help=_("Every score of every application; the rules are new models."),
+        help=_("Every score of every application; the rules are new models and changes of the cut-off."),
         key="driver-scores",
     )
     def driver_scores() -> Figure:
         frame = asked("scores")
+        if len(frame) == 1:
+            # A point alone is no course over time.
+            only = frame.iloc[0]
+            st.markdown(f"#### {number(only['score'])}")
+            st.caption(f"{when(only['calculated_at'])} {only['calculated_at']:%Y} · {only['model_version']}")
+            return Figure(None, frame, drawn=True)
         events = None
-        if len(frame):
+        if explained and len(frame):
             happened = queries.events(frame["calculated_at"].min().date(), today)
             events = happened[happened["kind"].isin(("model", "cutoff"))]
         return line(
@@ -191,15 +201,17 @@ with history:
         key="driver-late",
     )
     def driver_late() -> Figure:
-        frame = asked("late")
+        by_month = late_by_month(asked("late"))
+        happened = queries.events(by_month["month"].min().date(), today) if explained and len(by_month) else None
         return bars_over_time(
-            late_by_month(frame),
+            by_month,
             x="month",
             y="installments",
             unit="count",
             title=_("Installments"),
             color="bucket",
             names=dpd_names(),
+            events=happened,
             height=260,
         )
 
@@ -228,6 +240,7 @@ def driver_applications() -> Figure:
             "status": st.column_config.TextColumn(_("Status"), width=110),
             "decided_at": st.column_config.DatetimeColumn(_("Decided"), format="YYYY-MM-DD HH:mm", width=130),
             "rejection_reason": st.column_config.TextColumn(_("Reason"), width=150),
-            "credit_id": st.column_config.TextColumn(_("Credit"), width=100),
+            "credit_id": id_column("credit_id", frame["credit_id"].tolist(), "driver:credit", _("Credit"))
+            or st.column_config.TextColumn(_("Credit"), width=100),
         },
     )

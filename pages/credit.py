@@ -16,6 +16,7 @@ from components import (
     choice_filter,
     day_name,
     duration,
+    events_filter,
     id_search,
     money,
     ngettext,
@@ -232,12 +233,14 @@ with st.grid(5, min_column_width=150):
         money(head["next_amount"]) if coming else None,
     )
 
-span = choice_filter(
-    _("Part of the story"),
-    ("all", "start", "recent"),
-    {"all": _("Whole story"), "start": _("Until the money"), "recent": _("Last 90 days")},
-    key="part",
-)
+with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+    span = choice_filter(
+        _("Part of the story"),
+        ("all", "start", "recent"),
+        {"all": _("Whole story"), "start": _("Until the money"), "recent": _("Last 90 days")},
+        key="part",
+    )
+    explained = events_filter()
 
 
 def in_span(frame: pd.DataFrame) -> pd.DataFrame:
@@ -273,7 +276,8 @@ def credit_timeline() -> Figure:
         amount=[money(value) if not pd.isna(value) else "" for value in shown["amount"]],
         detail=shown["detail"].map(detail_of),
     )
-    return timeline(told, lanes=LANES, title=_("Timeline"), now=now)
+    happened = queries.events(told["at"].min().date(), today) if explained and len(told) else None
+    return timeline(told, lanes=LANES, title=_("Timeline"), now=now, events=happened)
 
 
 plan_column, payment_column = st.columns(2)

@@ -14,6 +14,7 @@ from app import movements
 from app.marks import mark
 from components import (
     Card,
+    Drill,
     Figure,
     _,
     band,
@@ -23,6 +24,7 @@ from components import (
     day_filter,
     day_name,
     duration,
+    events_filter,
     kpi_card,
     kpi_row,
     language,
@@ -39,6 +41,8 @@ ORDER = {
     for place, name in enumerate(("AAA", "AA", "A", "B", "C", "1-7", "8-15", "16-30", "31-60", "61-90", "90+"))
 }
 CURVES = ("applications", "credits_disbursed", "disbursed_mxn")
+# Buckets of days past due as the lists of rows number them.
+BUCKETS = {name: number for number, name in enumerate(("1-7", "8-15", "16-30", "31-60", "61-90", "90+"), start=1)}
 
 
 def label(name: str) -> str:
@@ -98,14 +102,16 @@ def sentence(moved: Movement) -> str:
     return f"{said} {cause}" if cause else said
 
 
-def parts(name: str, dimension: str, title: str) -> Figure:
-    """A KPI of the day by one dimension, as bars."""
+def parts(name: str, dimension: str, title: str, drill: Drill | None = None) -> Figure:
+    """A KPI of the day by one dimension, as bars; `drill` finds their rows by the column `key`."""
     one = queries.reading(name, day, with_metric=False)
     shown = one.segments[one.segments["dimension"] == dimension][["segment", "value"]].reset_index(drop=True)
+    # As the lists of rows know a segment: buckets by number, no tier as no text.
+    shown["key"] = shown["segment"].map(BUCKETS) if dimension == "bucket" else shown["segment"].replace("(none)", "")
     # The scale's own order (strong to weak, early to late); names that nobody foresaw stand at the end.
     shown = shown.sort_values("segment", key=lambda names: names.map(lambda name: ORDER.get(name, len(ORDER))))
     shown.attrs["answer"] = one.answer
-    return bar(shown, x="segment", y="value", unit=one.kpi.unit, title=title, color="segment", height=200)
+    return bar(shown, x="segment", y="value", unit=one.kpi.unit, title=title, color="segment", height=200, drill=drill)
 
 
 def movement_table(found: list[Movement]) -> pd.DataFrame:
@@ -190,7 +196,9 @@ with kpi_row():
             mark=lambda name=name: mark(name, day),  # type: ignore[misc]
         )
 
-chosen = choice_filter(_("Curve"), CURVES, {name: label(name) for name in CURVES}, key="curve")
+with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+    chosen = choice_filter(_("Curve"), CURVES, {name: label(name) for name in CURVES}, key="curve")
+    explained = events_filter()
 curve, moved = st.columns([3, 2])
 
 with curve:
@@ -203,7 +211,15 @@ with curve:
     )
     def curve_of_the_day() -> Figure:
         frame = queries.intraday(chosen, day)
-        return band(frame, x="minute", unit=queries.catalogue()[chosen].unit, title=label(chosen), height=300)
+        return band(
+            frame,
+            x="minute",
+            unit=queries.catalogue()[chosen].unit,
+            title=label(chosen),
+            day=day,
+            events=queries.events(day, day) if explained else None,
+            height=300,
+        )
 
 
 with moved:
@@ -235,7 +251,9 @@ with tiers:
         help=queries.catalogue()["active_credits"].definition.in_language(language()),
     )
     def active_credits_by_tier() -> Figure:
-        return parts("active_credits", "tier", _("Active credits by tier"))
+        # Who was active on another day is in no list of rows: a credit is known by how it stands now.
+        rows = Drill("rows/credits", {"statuses": ("active",)}, by={"tier": "key"}, count="value")
+        return parts("active_credits", "tier", _("Active credits by tier"), rows if day == today else None)
 
 
 with buckets:
@@ -246,7 +264,8 @@ with buckets:
         help=queries.catalogue()["late_installments"].definition.in_language(language()),
     )
     def late_installments_by_bucket() -> Figure:
-        return parts("late_installments", "bucket", _("Late installments by days past due"))
+        rows = Drill("rows/installments", {"as_of": day}, by={"bucket": "key"}, count="value", sort="days_late")
+        return parts("late_installments", "bucket", _("Late installments by days past due"), rows)
 
 
 @panel(

@@ -177,6 +177,51 @@ def test_a_click_that_binds_a_missing_column_is_told_when_the_chart_is_made():
 
 
 @settings(max_examples=25, deadline=None)
+def happened(kind: str, n: int) -> pd.DataFrame:
+    moments = pd.date_range("2026-11-20 06:00", periods=n, freq="8h", tz=ZONE)
+    return pd.DataFrame(
+        {"kind": kind, "title": [f"{kind} {number}" for number in range(n)], "starts_at": moments, "ends_at": pd.NaT}
+    )
+
+
+def layers_of(figure: Figure, mark: str) -> list[dict[str, Any]]:
+    """The layers with this mark, each with the values of its data as `values`."""
+    spec = figure.chart.to_dict()
+    return [
+        {**layer, "values": spec["datasets"][layer["data"]["name"]]}
+        for layer in spec["layer"]
+        if layer["mark"]["type"] == mark and "name" in layer.get("data", {})
+    ]
+
+
+def test_what_happens_often_draws_no_fence_and_hides_nothing_that_is_rare():
+    often, rare = happened("deployment", 15), happened("model", 1)
+    data = frame()[lambda made: made["name"] == "C"]
+    drawn = charts.line(data, x="day", y="n", unit="count", events=pd.concat([rare, often]), **T)
+    kinds = [one["_word"] for layer in layers_of(drawn, "rule") for one in layer["values"] if "_word" in one]
+    assert kinds == [charts.event_names()["model"]]
+    (marks,) = [layer for layer in layers_of(drawn, "point") if layer["mark"].get("shape") == "triangle-down"]
+    assert len(marks["values"]) == 16
+    assert marks["values"][-1]["_word"] == charts.event_names()["model"]
+
+
+def test_a_limit_above_the_curve_has_its_label_below_it_where_no_event_stands():
+    data = frame()[lambda made: made["name"] == "C"]
+    limits = [(0.1, "look"), (9.0, "act")]
+    drawn = charts.line(data, x="day", y="share", unit="share", target=limits, events=EVENTS, **T)
+    sides = {layer["values"][0]["_label"]: layer["mark"]["baseline"] for layer in layers_of(drawn, "text")}
+    assert sides == {"look": "bottom", "act": "top"}
+
+
+def test_a_day_shows_its_own_events_by_its_clock():
+    curve = pd.DataFrame({"minute": [15, 30], "value": [1.0, None], "normal": [1, 2], "low": [0, 1], "high": [2, 3]})
+    drawn = charts.band(curve, x="minute", unit="count", day=date(2026, 11, 22), events=EVENTS, **T)
+    (marks,) = layers_of(drawn, "point")
+    (rect,) = layers_of(drawn, "rect")
+    assert [(one["_x"], one["_end"]) for one in marks["values"]] == [(480, 1440)]
+    assert rect["encoding"]["x2"] == {"field": "_end"}
+
+
 @given(st.dates(date(2020, 1, 1), date(2030, 12, 31)), st.integers(1, 800), st.sampled_from(["day", "week", "month"]))
 def test_bins_hold_every_day_once_and_sum_to_the_whole(first, length, bin):
     days = pd.date_range(first, periods=length)

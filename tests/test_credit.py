@@ -18,6 +18,7 @@ from sqlalchemy import Engine, create_engine, text
 from streamlit.testing.v1 import AppTest
 
 import queries
+from components import timeline
 from queries.stories import KINDS, late_by_month, story
 from tests.conftest import ROOT
 from tests.dashboard import chromium, chromium_path, serve, viewer
@@ -393,6 +394,25 @@ def test_no_question_of_these_pages_reads_a_whole_table(ledger, name):
     assert "Seq Scan" not in plan, plan
 
 
+def test_the_timeline_shows_what_happened_in_the_company_above_its_lanes(ledger):
+    filled(ledger)
+    moments = told()
+    shown = moments.assign(amount="", detail="")
+    begun = moments["at"].min()
+    happened = pd.DataFrame(
+        {
+            "kind": ["model", "deployment"],
+            "title": ["hase-4.0", "before the application"],
+            "starts_at": [begun + timedelta(hours=1), begun - timedelta(days=40)],
+            "ends_at": pd.Series([None, None], dtype=moments["at"].dtype),
+        }
+    )
+    drawn = timeline(shown, lanes={kind: kind for kind in KINDS}, title="t", now=NOW, events=happened)
+    spec = drawn.chart.to_dict()
+    titles = {row["_title"] for rows in spec["datasets"].values() for row in rows if "_title" in row}
+    assert titles == {"hase-4.0"}
+
+
 # --- the pages --------------------------------------------------------------------------------------------------------
 
 
@@ -455,12 +475,17 @@ def _walk(browser: Browser, url: str) -> None:
         assert "id=CR7" in window.page.url
         window.wait_for_text("$300.00")
         assert window.page.locator('[data-testid="stVegaLiteChart"]').count() == 1
+        # What happened in the company can be switched off; the choice goes along to the driver.
+        window.page.get_by_text("Events", exact=True).last.click()
+        window.page.wait_for_url("**events=off*", timeout=30_000)
+        window.drawn()
         window.page.get_by_role("link", name="Driver D7").click()
         # The credit's own page names the driver, too: only the address says that the way has been gone.
         window.page.wait_for_url("**/conductor?*", timeout=30_000)
         window.wait_for_text("Driver D7")
         window.drawn()
         assert "id=D7" in window.page.url
+        assert "events=off" in window.page.url
         window.page.get_by_role("link", name="CR7").click()
         window.page.wait_for_url("**/credit?*", timeout=30_000)
         window.wait_for_text("Credit CR7")
