@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import altair as alt
@@ -11,7 +12,7 @@ from components.charts import _finish, _legend
 from components.frame import Figure, unstamped
 from components.i18n import _, duration, number, when
 from components.kept import kept
-from components.scales import COLOURS, accent, as_shown, colours_of, ground, ink, measure, pale, time_axis
+from components.scales import COLOURS, accent, as_shown, colours_of, ground, ink, measure, pale, stamp, time_axis
 
 ROW_HEIGHT = 27
 # Deeper rows are not indented further: their names must stay readable on a phone.
@@ -143,8 +144,12 @@ def _row_name(service: str, operation: str, said: str, error: bool, warned: bool
 
 
 @kept
-def trace_scatter(data: pd.DataFrame, *, title: str, height: int = 280) -> Figure:
+def trace_scatter(
+    data: pd.DataFrame, *, title: str, first: datetime | None = None, last: datetime | None = None, height: int = 280
+) -> Figure:
     """A point a trace: when it began, and how long it took (logarithmic); those that failed are red triangles.
+
+    The axis reaches from `first` to `last` (aware) where they are named: the period that was searched, with its gaps.
 
     `data` has trace_id, at, duration_ms, service, operation, spans, errors, error. A click picks a trace: the chart has
     the selection `pick` over the field `mark`, which is the trace's id.
@@ -173,11 +178,17 @@ def trace_scatter(data: pd.DataFrame, *, title: str, height: int = 280) -> Figur
         values=ticks, labelExpr=f"{label} : datum.value + ' ms'", title=None, labelFlush=False, labelOverlap=True
     )
     pick = alt.selection_point(name="pick", fields=["mark"], on="click", clear="dblclick")
+    reach = as_shown(pd.Series([first or data["at"].min(), last or data["at"].max()]))
+    across = time_axis(pd.concat([frame["_x"], reach]), "moment")
+    if first is not None and last is not None:
+        # A trace that began before the period has a span in it.
+        ends = [min(reach.iloc[0], frame["_x"].min()), max(reach.iloc[1], frame["_x"].max())]
+        across = across.scale(domain=[stamp(one) for one in ends], nice=False)
     chart = (
         alt.Chart(frame)
         .mark_point(filled=True, size=62, opacity=0.8, cursor="pointer")
         .encode(
-            x=time_axis(frame["_x"], "moment"),
+            x=across,
             y=alt.Y("_y:Q", scale=alt.Scale(type="log", nice=True), axis=axis),
             color=alt.Color(
                 "_outcome:N",

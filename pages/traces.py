@@ -30,7 +30,7 @@ from components.filters import tell_refused
 from components.kept import Drawing
 from components.url import Url, on_or_off, one_of
 from components.waterfall import service_map, trace_scatter, waterfall
-from components.window import window_bar
+from components.window import window_bar, window_params
 from queries import traces as told
 from queries.rights import reads_requests
 
@@ -38,6 +38,7 @@ HERE = Path(__file__).parent
 LIMITS = ("20", "100", "500")
 USUAL_LIMIT = "100"
 LONGEST = timedelta(days=730)
+AROUND = timedelta(minutes=5)
 # Higher than this a waterfall scrolls inside its panel.
 TALLEST = 640
 
@@ -65,11 +66,8 @@ def integrations() -> list[str]:
 
 def found_traces(wanted: told.TraceSearch | None) -> pd.DataFrame | None:
     """The traces that match; None where there is no service to search. Raises SourceError."""
-    if wanted is not None:
-        return told.search(wanted, roles)
     # Without a service there is nothing to search, or Jaeger does not answer: then this says so.
-    told.services(roles)
-    return None
+    return told.search(wanted, roles) if wanted is not None and (wanted.service or told.services(roles)) else None
 
 
 def calls_of(trace_id: str) -> pd.DataFrame | None:
@@ -113,9 +111,8 @@ def search_bar(span: Any) -> told.TraceSearch | None:
     """What is sought, from the fields; None until a service is chosen."""
     url = Url()
     names = offered(lambda: told.services(roles, deadline=4))
-    own = [name for name in names if name != "mirador" and not name.startswith("jaeger")]
     with st.grid(4, min_column_width=170, vertical_alignment="center", key="search"):
-        service = name_field(url, "service", _("Service"), names, usual=(own or names or [""])[0])
+        service = name_field(url, "service", _("Service"), names, everything=_("All services"))
         known = offered(lambda: told.operations(service, roles, deadline=4)) if service else []
         operation = name_field(url, "operation", _("Operation"), known, everything=_("All operations"))
         integration = name_field(
@@ -155,8 +152,13 @@ def search_bar(span: Any) -> told.TraceSearch | None:
     if shortest is not None and longest is not None and longest < shortest:
         st.warning(_("No duration is at least {a} ms and at most {b} ms.").format(a=shortest, b=longest))
         return None
-    if not service:
-        return None
+    left_out = [] if service else told.own_services(names)[told.MOST_SEARCHED :]
+    if left_out:
+        st.caption(
+            _("Searched are the first {n} services; not {names}. Choose one of them to search it.").format(
+                n=number(told.MOST_SEARCHED), names=literal(", ".join(left_out[:20]))
+            )
+        )
     return told.TraceSearch(
         service, span.start, span.end, operation, wanted, shortest or None, longest, int(str(limit or USUAL_LIMIT))
     )
@@ -190,9 +192,11 @@ def results(wanted: told.TraceSearch | None) -> None:
         if found is None:
             st.caption(_("No service has sent a span to Jaeger yet."))
             return Figure(None, pd.DataFrame(), drawn=True)
-        shown = trace_scatter(found, title=_("Traces by time and duration"))
+        shown = trace_scatter(
+            found, title=_("Traces by time and duration"), first=span.start, last=min(span.end, span.now)
+        )
         if shown.chart is None:
-            st.caption(_("No trace for this choice. Jaeger searches spans of the service that have all of the tags."))
+            st.caption(_("No trace for this choice: Jaeger looks for one span of a service that has all of the tags."))
             return Figure(None, found, drawn=True)
         chart: Any = shown.chart if isinstance(shown.chart, Drawing) else Drawing(shown.chart)
         state = st.altair_chart(chart, key="scatter-chart", alt=shown.alt, on_select="rerun", selection_mode="pick")
@@ -211,12 +215,15 @@ def results(wanted: told.TraceSearch | None) -> None:
     def listed() -> Figure:
         found = found_traces(wanted)
         if found is None or found.empty:
-            return Figure(None, pd.DataFrame() if found is None else found)
+            # The panel above says why.
+            st.caption(_("No trace to list."))
+            return Figure(None, pd.DataFrame() if found is None else found, drawn=True)
         shown = table(
             found.assign(outcome=["✕" if error else "" for error in found["error"]]),
             {
                 "outcome": ("text", _("Failed")),
-                "at": ("datetime", _("Begin")),
+                # Traces of one minute are told apart.
+                "at": st.column_config.DatetimeColumn(_("Begin"), format="DD MMM HH:mm:ss"),
                 "duration_ms": st.column_config.NumberColumn(_("Duration"), format="%,.1f ms"),
                 "operation": ("text", _("Operation")),
                 "service": ("text", _("Service")),
@@ -268,12 +275,15 @@ def map_of_services() -> None:
 def links_of(spans: pd.DataFrame, trace_id: str) -> None:
     """From the trace to its logs, its error, its thread and the calls that it made."""
     full = trace_id.lower().zfill(32)
-    day = {"range": "days", "from": str(spans["at"].min().date()), "to": str(spans["at"].max().date())}
+    # A narrow window: a log store reads all lines of the period, and bills them.
+    around = window_params(spans["at"].min().to_pydatetime() - AROUND, spans["at"].max().to_pydatetime() + AROUND)
+    integration = st.query_params.get("integration")
+    of = {"integration": integration} if integration else {}
     with st.container(horizontal=True):
         for page, label, icon, asked in (
-            ("logs", _("Its log lines"), "notes", {"trace": full, **day}),
-            ("errors", _("Its error"), "bug_report", {"trace": full, **span.query_params()}),
-            ("thread", _("Everything in one thread"), "conversion_path", {"trace": full}),
+            ("logs", _("Its log lines"), "notes", {"trace": full, **around}),
+            ("errors", _("Its error"), "bug_report", {"trace": full, **of, **span.query_params()}),
+            ("thread", _("Everything in one thread"), "conversion_path", {"trace": full, **of, **around}),
         ):
             if (HERE / f"{page}.py").is_file():
                 st.page_link(HERE / f"{page}.py", label=label, icon=f":material/{icon}:", query_params=asked)

@@ -9,20 +9,23 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Collection, Iterable
-from dataclasses import asdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
 import pandas as pd
 
+from queries.errors import SourceError
 from queries.library import Column
 from queries.rights import requests_only
 from queries.scrub import mask_all
 from queries.sources import is_configured, outside
-from queries.traces_client import MOST_SPANS, TraceSearch
+from queries.traces_client import MOST_SPANS, JaegerClient, TraceSearch
 
 __all__ = [
     "MOST_ROWS",
+    "MOST_SEARCHED",
     "MOST_SPANS",
     "BadTags",
     "TraceSearch",
@@ -32,6 +35,7 @@ __all__ = [
     "details",
     "has_traces",
     "operations",
+    "own_services",
     "rows_shown",
     "search",
     "service_map",
@@ -43,6 +47,8 @@ __all__ = [
 # Rows of a waterfall that are drawn at once.
 MOST_ROWS = 200
 MOST_SERVICES = 40
+# So many services are searched for one question, so many of them at the same time.
+MOST_SEARCHED, MOST_AT_ONCE = 8, 4
 MOST_TAGS = 10
 LIST_SECONDS, TRACE_SECONDS, NAME_SECONDS = 15.0, 60.0, 60.0
 # Clocks of machines that are kept in step differ by less.
@@ -99,6 +105,13 @@ def services(roles: Collection[str], *, deadline: float | None = None) -> list[s
     return [str(name) for name in found["service"]]
 
 
+def own_services(names: Iterable[str]) -> list[str]:
+    """The services of the company: neither Mirador's own spans nor those of Jaeger. All where there are no others."""
+    every = list(names)
+    own = [name for name in every if name != "mirador" and not name.startswith("jaeger")]
+    return own or every
+
+
 def operations(service: str, roles: Collection[str], *, deadline: float | None = None) -> list[str]:
     """The operations of a service, by name. Raises SourceError."""
     requests_only(roles, "traces")
@@ -115,13 +128,32 @@ def operations(service: str, roles: Collection[str], *, deadline: float | None =
 
 
 def search(wanted: TraceSearch, roles: Collection[str]) -> pd.DataFrame:
-    """The traces that match, the newest first; columns as `JaegerClient.search`. Raises SourceError."""
+    """The traces that match, the newest first; columns as `JaegerClient.search`. Raises SourceError.
+
+    Without a service those of every one (see `own_services`): Jaeger searches one at a time, so `MOST_SEARCHED` of them
+    are asked at most.
+    """
     requests_only(roles, "traces")
+    every = (wanted.service,) if wanted.service else tuple(own_services(services(roles)))[:MOST_SEARCHED]
+
+    def ask(client: JaegerClient) -> pd.DataFrame:
+        if len(every) == 1:
+            return client.search(replace(wanted, service=every[0]))
+        with ThreadPoolExecutor(MOST_AT_ONCE, thread_name_prefix="mirador-traces") as pool:
+            found = list(pool.map(lambda service: client.search(replace(wanted, service=service)), every))
+        made = pd.concat([part for part in found if len(part)] or found[:1], ignore_index=True)
+        made = made.drop_duplicates("trace_id").sort_values(["at", "trace_id"], ascending=[False, True])
+        made = made.head(wanted.limit).reset_index(drop=True)
+        made.attrs = {"text": "\n".join(str(part.attrs["text"]) for part in found)}
+        return made
+
+    if not every:
+        raise SourceError("No service has sent a span to Jaeger yet.", kind="refused", source="traces")
     return outside(
         "traces",
         "search",
-        asdict(wanted),
-        lambda client: client.search(wanted),
+        {**asdict(wanted), "services": every},
+        ask,
         title="Traces",
         description="A row is one trace in which a span is what is sought, the newest first.",
         columns=_TRACE_COLUMNS,

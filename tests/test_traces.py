@@ -10,6 +10,7 @@ import ast
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -436,6 +437,10 @@ def test_the_pictures_stand_for_what_is_in_the_answer(documented: Documented):
     found = trace_scatter(client.search(DAY), title="Traces")
     assert found.chart.to_dict(validate=True)
     assert "2 traces" in found.alt
+    # The axis is the period that was searched, however few traces there are.
+    axis = trace_scatter(client.search(DAY), title="Traces", first=DAY.start, last=DAY.end)
+    ends = axis.chart.to_dict()["encoding"]["x"]["scale"]["domain"]
+    assert [end["date"] for end in ends] == [one.astimezone(ZONE).day for one in (DAY.start, DAY.end)]
     assert waterfall(rows.iloc[:0], path, title="Trace").chart is None
 
 
@@ -471,6 +476,30 @@ def test_real_spans_are_found_by_service_tag_and_duration(trace_store: TraceServ
     assert list(spans["operation"]) == ["POST /applications", "POST /verify"]
     assert list(spans["depth"]) == [0, 1]
     assert service in set(client.services()["service"])
+
+
+def test_without_a_service_traces_of_all_services_are_searched(
+    trace_store: TraceServer, monkeypatch: pytest.MonkeyPatch
+):
+    one, other = (f"test-{uuid4().hex[:8]}" for _number in range(2))
+    failed, well = tell(trace_store, one, failed=True), tell(trace_store, other)
+    monkeypatch.setattr(traces, "services", lambda roles: [one, "mirador", other, "jaeger-query"])
+    connected(trace_store)
+    now = datetime.now(UTC)
+    wanted = TraceSearch("", now - timedelta(minutes=5), now + timedelta(minutes=1))
+    found = traces.search(wanted, ENGINEER)
+    assert list(found["trace_id"]) == [well, failed]
+    assert found.attrs["answer"].text.count("GET /api/traces") == 2
+    assert list(traces.search(replace(wanted, tags=(("error", "true"),)), ENGINEER)["trace_id"]) == [failed]
+    assert list(traces.search(replace(wanted, limit=1), ENGINEER)["trace_id"]) == [well]
+    # A trace of two services is one row.
+    monkeypatch.setattr(traces, "services", lambda roles: [one, one])
+    assert len(traces.search(wanted, ENGINEER)) == 1
+
+
+def test_mirador_and_jaeger_themselves_are_searched_only_where_nothing_else_is():
+    assert traces.own_services(["a", "jaeger-query", "mirador"]) == ["a"]
+    assert traces.own_services(["mirador"]) == ["mirador"]
 
 
 def test_a_huge_trace_is_read_up_to_a_bound_that_is_told(server: Server):
