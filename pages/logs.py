@@ -352,7 +352,7 @@ def result(search: told.Search, found: told.Found | None, span: Span) -> None:
             else:
                 frame = told.over_time(search.question, span.step, roles)
             return bars_over_time(
-                frame,
+                told.filled(frame, search.question, span.step, now),
                 x="at",
                 y="lines",
                 unit="count",

@@ -21,7 +21,19 @@ from queries.library import Column
 from queries.logs_client import COLUMNS, LEVELS, NAMES, SEARCH_SECONDS, Found, LogsClient, Question
 from queries.sources import outside, timezone
 
-__all__ = ["COLUMNS", "LEVELS", "Found", "Question", "Search", "by_level", "lines", "over_time", "search", "whole"]
+__all__ = [
+    "COLUMNS",
+    "LEVELS",
+    "Found",
+    "Question",
+    "Search",
+    "by_level",
+    "filled",
+    "lines",
+    "over_time",
+    "search",
+    "whole",
+]
 
 ROLE = "engineer"
 # A search is the newest there is: it is shared by those who ask at the same time, and not served again later.
@@ -118,6 +130,25 @@ def _gathered(counted: pd.DataFrame, question: Question, step: int) -> pd.DataFr
         begin = start + (at - start) // pd.Timedelta(seconds=step) * pd.Timedelta(seconds=step)
     made = pd.DataFrame({"at": begin, "level": counted["level"], "lines": counted["lines"]})
     return made.groupby(["at", "level"], as_index=False)["lines"].sum()
+
+
+def filled(counted: pd.DataFrame, question: Question, step: int, now: datetime) -> pd.DataFrame:
+    """What `over_time` gives with a row for each level in each stretch up to `now`: a chart then shows the whole
+    period, and how long each stretch is. Nothing stays nothing."""
+    end = min(question.end, now)
+    if counted.empty or question.start >= end:
+        return counted
+    start = pd.Timestamp(question.start).tz_convert(timezone())
+    days = step // (24 * HOUR)
+    # Days by the calendar, as the lines were gathered.
+    width = pd.DateOffset(days=days) if days and start == start.normalize() else pd.Timedelta(seconds=step)
+    starts = pd.date_range(start, end, freq=width, inclusive="left")
+    every = pd.MultiIndex.from_product([starts, counted["level"].unique()], names=["at", "level"])
+    known = counted.set_index(["at", "level"])["lines"]
+    made = known.reindex(every.union(known.index), fill_value=0).reset_index()
+    made["lines"] = made["lines"].astype(counted["lines"].dtype)
+    made.attrs = dict(counted.attrs)
+    return made
 
 
 def whole(line: Any) -> dict[str, Any]:

@@ -502,6 +502,20 @@ def test_days_of_lines_are_days_of_the_configured_zone(group: Group):
     assert [(row.at.date(), row.lines) for row in counted.itertuples()] == [(day, 1) for day in days]
 
 
+def test_a_chart_of_lines_covers_its_period_so_a_lone_stretch_is_as_wide_as_it_is(group: Group):
+    group.put((START + 700 * SECOND, entry("ERROR")), (START + 701 * SECOND, entry("ERROR")))
+    connect(group)
+    question = asked(START, START + HOUR)
+    counted = logs.over_time(question, 600, ENGINEER)
+    every = logs.filled(counted, question, 600, START + timedelta(minutes=45))
+    assert list(every["at"]) == [START + n * 600 * SECOND for n in range(5)]
+    assert list(every["lines"]) == [0, 2, 0, 0, 0]
+    assert every.attrs == counted.attrs
+    assert logs.filled(counted.iloc[:0], question, 600, START + HOUR).empty
+    # A question of the future has no period yet.
+    assert len(logs.filled(counted, question, 600, START - HOUR)) == len(counted)
+
+
 def test_many_large_lines_end_at_the_bound_of_bytes(group: Group):
     group.put(*((START + n * SECOND, entry(message="x" * 60_000)) for n in range(80)))
     connect(group)
