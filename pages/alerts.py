@@ -101,19 +101,57 @@ def since_words(moment: datetime) -> str:
 
 def loss_words(loss: told.Loss) -> str:
     """A cost in words, with its MXN."""
-    count, amount = number(round(loss.count)), short_money(loss.amount) if loss.amount is not None else ""
+    count = round(loss.count)
+    amount = short_money(loss.amount) if loss.amount is not None else ""
     since = when(loss.since) if loss.since is not None else ""
-    texts = {
-        "applications_waiting": _("{count} applications wait ({amount} asked for), since {since}"),
-        "disbursements_waiting": _("{count} disbursements wait: {amount} not sent"),
-        "payments_waiting": _("{count} payments not collected ({amount}), since {since}"),
-        "applications_missing": _("about {count} applications fewer than normal ({amount}), since {since}"),
-        "disbursements_missing": _("about {count} disbursements fewer than normal ({amount}), since {since}"),
-        "payments_missing": _("about {count} payments fewer than normal ({amount}), since {since}"),
-        "approvals_missing": _("about {count} approvals fewer than at the normal rate, since {since}"),
-        "late_installments": _("{count} installments 16 to 30 days late: {amount}"),
-    }
-    return texts[loss.what].format(count=count, amount=amount, since=since)
+    match loss.what:
+        case "applications_waiting":
+            words = ngettext(
+                "{count} application waits ({amount} asked for), since {since}",
+                "{count} applications wait ({amount} asked for), since {since}",
+                count,
+            )
+        case "disbursements_waiting":
+            words = ngettext(
+                "{count} disbursement waits: {amount} not sent", "{count} disbursements wait: {amount} not sent", count
+            )
+        case "payments_waiting":
+            words = ngettext(
+                "{count} payment not collected ({amount}), since {since}",
+                "{count} payments not collected ({amount}), since {since}",
+                count,
+            )
+        case "applications_missing":
+            words = ngettext(
+                "about {count} application fewer than normal ({amount}), since {since}",
+                "about {count} applications fewer than normal ({amount}), since {since}",
+                count,
+            )
+        case "disbursements_missing":
+            words = ngettext(
+                "about {count} disbursement fewer than normal ({amount}), since {since}",
+                "about {count} disbursements fewer than normal ({amount}), since {since}",
+                count,
+            )
+        case "payments_missing":
+            words = ngettext(
+                "about {count} payment fewer than normal ({amount}), since {since}",
+                "about {count} payments fewer than normal ({amount}), since {since}",
+                count,
+            )
+        case "approvals_missing":
+            words = ngettext(
+                "about {count} approval fewer than at the normal rate, since {since}",
+                "about {count} approvals fewer than at the normal rate, since {since}",
+                count,
+            )
+        case _other:
+            words = ngettext(
+                "{count} installment 16 to 30 days late: {amount}",
+                "{count} installments 16 to 30 days late: {amount}",
+                count,
+            )
+    return words.format(count=number(count), amount=amount, since=since)
 
 
 def cost_words(row: Any) -> str:
@@ -348,6 +386,12 @@ def short_table(frame: pd.DataFrame, title: str, **columns: Any) -> Figure:
     return table(shown, {**first, **columns, "severity": ("text", _("Severity"))}, title=title)
 
 
+def said_empty(frame: pd.DataFrame, words: str) -> Figure:
+    """A line in place of a table without rows: that nothing is there is the good news, not a lack of data."""
+    st.caption(words)
+    return Figure(None, frame, drawn=True)
+
+
 def counts_line(firing: pd.DataFrame) -> None:
     """How many there are of each state, in a line."""
     critical = int((firing["severity"] == "critical").sum())
@@ -396,7 +440,10 @@ def show_now() -> None:
         key="pending",
     )
     def pending() -> Figure:
-        return short_table(chosen(told.pending()), _("Still pending"), since=("datetime", _("Since")))
+        frame = chosen(told.pending())
+        if frame.empty:
+            return said_empty(frame, _("Nothing is pending."))
+        return short_table(frame, _("Still pending"), since=("datetime", _("Since")))
 
 
 def set_aside() -> None:
@@ -406,6 +453,8 @@ def set_aside() -> None:
         @panel(_("Silenced"), height=180, help=_("They hold, and somebody has silenced them."), key="silenced")
         def silenced() -> Figure:
             frame = in_state("silenced")
+            if frame.empty:
+                return said_empty(frame, _("No alert that holds is silenced."))
             return short_table(
                 told.with_silence(frame, told.silences()),
                 _("Silenced"),
@@ -420,8 +469,11 @@ def set_aside() -> None:
             key="inhibited",
         )
         def inhibited() -> Figure:
+            frame = in_state("inhibited")
+            if frame.empty:
+                return said_empty(frame, _("No alert is hidden behind another."))
             return short_table(
-                told.with_source(in_state("inhibited"), told.active()),
+                told.with_source(frame, told.active()),
                 _("Inhibited"),
                 by=("text", _("Says it already")),
                 starts_at=("datetime", _("Since")),
