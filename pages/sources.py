@@ -21,7 +21,10 @@ SOURCES: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
         _("Ledger"),
         _("Counts and money, down to the row: PostgreSQL."),
         _("Every business number. Pages show the last good answers with their age for as long as they have them."),
-        ("today", "approvals", "disbursements", "late_payments", "hase", "credit", "conductor", "integrations"),
+        (
+            *("today", "approvals", "disbursements", "late_payments", "hase", "credit", "conductor", "integrations"),
+            "thread",
+        ),
     ),
     "metrics": (
         _("Metrics"),
@@ -39,21 +42,26 @@ SOURCES: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
         "Alertmanager",
         _("What fires now, and silences."),
         _("Alerts that fire and silences; their history stays."),
-        ("alerts",),
+        ("alerts", "integrations"),
     ),
     "errors": (
         _("Error tracker"),
         _("Errors with their stack and first release: Sentry's or Bugsink's web API."),
         _("Errors and their events."),
-        ("errors",),
+        ("errors", "thread", "integrations"),
     ),
     "logs": (
         _("Logs"),
         _("CloudWatch Logs Insights, or Elasticsearch."),
         _("Log lines of a call, a credit or a trace."),
-        ("logs",),
+        ("logs", "thread", "integrations"),
     ),
-    "traces": (_("Traces"), _("Jaeger's query service."), _("Waterfalls and the service map."), ("traces",)),
+    "traces": (
+        _("Traces"),
+        _("Jaeger's query service."),
+        _("Waterfalls and the service map."),
+        ("traces", "thread", "integrations"),
+    ),
     "oncall": (
         "PagerDuty",
         _("Who is on call, until when, and who is next."),
@@ -98,6 +106,8 @@ def card(row: Any) -> None:
             facts = [] if pd.isna(row.latency) else [f"**{number(row.latency * 1000, 0)} ms**"]
             if not pd.isna(row.last_success):
                 facts.append(_("answered {age} ago").format(age=since(row.last_success)))
+            if row.state != "down" and not pd.isna(row.last_failure):
+                facts.append(_("failed {age} ago").format(age=since(row.last_failure)))
             if not pd.isna(row.data_as_of):
                 facts.append(_("data {age} old").format(age=since(row.data_as_of)))
             if facts:
