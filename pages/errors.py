@@ -18,7 +18,7 @@ from components import Figure, _, bars_over_time, ngettext, number, panel, span_
 from components.fields import leave, literal, name_field, pick_row, text_field
 from components.filters import tell_refused
 from components.url import Url
-from components.window import window_bar
+from components.window import window_bar, window_params
 from queries import failures as told
 from queries.rights import reads_requests
 
@@ -26,6 +26,7 @@ HERE = Path(__file__).parent
 # An id is looked for in all of what trackers keep, whatever the period.
 DAYS_OF_IDS = 30
 LONGEST = timedelta(days=90)
+AROUND = timedelta(minutes=5)
 COLOURS = {"fatal": "violet", "error": "red", "warning": "orange", "info": "blue", "debug": "gray"}
 
 zone = queries.timezone()
@@ -105,7 +106,8 @@ def search_bar(span: Any) -> told.IssueSearch:
     return told.IssueSearch(
         start,
         end,
-        max(span.step, 3600),
+        # Sentry's counts are by the hour at least.
+        max(span.step, 3600) if has_levels else span.step,
         level=level,
         release=release,
         integration=integration,
@@ -210,14 +212,14 @@ def listed(wanted: told.IssueSearch) -> None:
             status=[status_names().get(status, status) for status in found["status"]],
         ).drop(columns="over_time")
         columns: dict[str, Any] = {
-            "title": st.column_config.TextColumn(_("What failed"), width="large"),
+            "title": st.column_config.TextColumn(_("What failed"), width=430),
             "level": ("text", _("Level")),
-            "culprit": ("text", _("Where")),
             "count": ("count", _("Events")),
             "users": ("count", _("Users")),
-            "last_seen": ("datetime", _("Last seen")),
-            "first_seen": ("datetime", _("First seen")),
+            "last_seen": st.column_config.DatetimeColumn(_("Last seen"), format="DD MMM HH:mm"),
+            "first_seen": st.column_config.DatetimeColumn(_("First seen"), format="DD MMM HH:mm"),
             "first_release": ("text", _("First release")),
+            "culprit": ("text", _("Where")),
             "status": ("text", _("State")),
             "project": ("text", _("Project")),
             "url": st.column_config.LinkColumn(_("In the tracker"), display_text=_("Open")),
@@ -225,6 +227,7 @@ def listed(wanted: told.IssueSearch) -> None:
         # What this tracker does not tell is no empty column.
         silent = {"level": data["level"].eq("").all(), "users": data["users"].isna().all()}
         silent["project"] = data["project"].nunique() < 2
+        silent["culprit"] = data["culprit"].eq("").all()
         shown = table(data, {name: how for name, how in columns.items() if not silent.get(name)}, title=_("Issues"))
         row = pick_row(shown, "issues-table", _("Issues"), 520)
         if row is not None:
@@ -244,13 +247,21 @@ def close_issue() -> None:
 
 def way_on(one: Any) -> None:
     """From the event to its logs, trace, thread and calls."""
-    day = {"range": "days", "from": str(one.at.date()), "to": str(one.at.date())}
+    # A narrow window: a log store reads all lines of the period, and bills them.
+    around = window_params(one.at.to_pydatetime() - AROUND, one.at.to_pydatetime() + AROUND)
+    integration = st.query_params.get("integration")
+    of = {"integration": integration} if integration else {}
     ids = {name: value for name, value in (("request", one.request_id), ("trace", one.trace_id)) if value}
     with st.container(horizontal=True, vertical_alignment="center"):
         for page, label, icon, asked in (
-            ("logs", _("Its log lines"), "notes", {**dict(list(ids.items())[:1]), **day}),
-            ("traces", _("Its trace"), "timeline", {"trace": one.trace_id, **span.query_params()}),
-            ("thread", _("Everything in one thread"), "conversion_path", dict(list(ids.items())[:1])),
+            ("logs", _("Its log lines"), "notes", {**dict(list(ids.items())[:1]), **around}),
+            ("traces", _("Its trace"), "timeline", {"trace": one.trace_id, **of, **span.query_params()}),
+            (
+                "thread",
+                _("Everything in one thread"),
+                "conversion_path",
+                {**dict(list(ids.items())[:1]), **of, **around},
+            ),
         ):
             there = (HERE / f"{page}.py").is_file() and bool(one.trace_id if page == "traces" else ids)
             if there:

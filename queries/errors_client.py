@@ -33,6 +33,8 @@ MOST_FRAMES, MOST_EXCEPTIONS, MOST_CRUMBS, MOST_TAGS = 100, 10, 100, 100
 LONGEST = 2000
 HOUR = 3600
 BUGSINK_DAYS = 90
+# Bugsink hands out so many events at once.
+BUGSINK_PAGE = 250
 
 ISSUE_COLUMNS = (
     *("issue_id", "short_id", "title", "level", "culprit", "count", "users", "first_seen", "last_seen"),
@@ -269,7 +271,8 @@ class BugsinkClient:
     """Asks one Bugsink (its web API, /api/canonical/0/). Same frames as `SentryClient`.
 
     Bugsink keeps no level, no users and no time filter for issues: level and users are empty, and the period is applied
-    here. Its counts are by whole hours of UTC, of the last 90 days; one that it does not tell is null.
+    here. An issue of few events is counted by their own moments. Of more, the counts are Bugsink's: by whole hours of
+    UTC in which it took them in, of the last 90 days; one that it does not tell is null.
     """
 
     def __init__(
@@ -316,7 +319,8 @@ class BugsinkClient:
         ended = len(over) < len(rows)
         wanted = [row for row in over[offset:] if _moment(row["first_seen"]) < search.end]
         shown, rest = wanted[:PAGE], len(wanted) > PAGE
-        counts = self._counts([row["issue_id"] for row in shown], search)
+        totals = {str(one["id"]): one.get("digested_event_count") for one in page}
+        counts, step = self._counts({row["issue_id"]: totals[row["issue_id"]] for row in shown}, search)
         for row in shown:
             buckets = counts.get(row["issue_id"])
             # Bugsink's own number is that of all time: better none than the wrong one.
@@ -324,6 +328,7 @@ class BugsinkClient:
             row["over_time"] = json.dumps(buckets or [])
         frame = _frame([row for row in shown if row["count"] != 0], ISSUE_COLUMNS, self.zone)
         place = over.index(shown[-1]) + 1 if shown else 0
+        frame.attrs["step"] = step
         frame.attrs["next"] = f"{cursor}@{place}" if rest else ("" if ended or not following else f"{following}@0")
         frame.attrs["previous"] = ""
         frame.attrs["text"] = f"GET {self._base}/issues/ {_said(asked)}"
@@ -423,30 +428,59 @@ class BugsinkClient:
             "over_time": "[]",
         }
 
-    def _counts(self, ids: Sequence[str], search: IssueSearch) -> dict[str, list[list[int]]]:
-        """Events of each issue by stretch of the period, as [seconds since 1970, events]; without empty stretches."""
+    def _counts(self, totals: Mapping[str, Any], search: IssueSearch) -> tuple[dict[str, list[list[int]]], int]:
+        """Events of each issue by stretch of the period, as [seconds since 1970, events], without empty stretches; and
+        how long a stretch is: that of the search, or the hours of Bugsink's own counts where an issue has only those.
+
+        `totals` are the events of all time by issue.
+        """
         now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
         end = min(-(-search.end.timestamp() // HOUR) * HOUR, now.timestamp())
         start = max(search.start.timestamp() // HOUR * HOUR, now.timestamp() - (BUGSINK_DAYS * 24 - 1) * HOUR)
         if start >= end:
-            return {}
+            return {}, max(search.step, HOUR)
         asked = {"start": _utc(datetime.fromtimestamp(start, UTC)), "end": _utc(datetime.fromtimestamp(end, UTC))}
-        step = max(search.step, HOUR)
 
-        def ask(issue: str) -> tuple[str, list[list[int]]]:
+        def by_their_moments(issue: str) -> list[tuple[float, int]] | None:
+            # What was sent late or in one go (a queue, a history that is read in) happened when it says, not when
+            # Bugsink took it in. Told only where all events are still there: old ones are thrown away.
+            wanted = {"issue": _issue_id(issue), "order": "desc"}
+            page, _following = self._page(self._http.get(f"{self._base}/events/", wanted, timeout=DETAIL_TIMEOUT))
+            moments = _rows(
+                self._http, page, lambda one: {"at": _moment(one.get("timestamp") or one["ingested_at"]).timestamp()}
+            )
+            if len(moments) != totals[issue]:
+                return None
+            return [(one["at"], 1) for one in moments if search.start.timestamp() <= one["at"] < search.end.timestamp()]
+
+        def ask(issue: str) -> tuple[str, tuple[bool, list[tuple[float, int]]]]:
+            if (totals[issue] or BUGSINK_PAGE + 1) <= BUGSINK_PAGE:
+                exact = by_their_moments(issue)
+                if exact is not None:
+                    return issue, (True, exact)
             path = f"{self._base}/issues/{_issue_id(issue)}/event-counts/"
             told = self._http.get(path, asked, timeout=DETAIL_TIMEOUT)
             if not isinstance(told, dict):
                 raise self._http.garbage()
-            counted: dict[int, int] = {}
-            # Stretches begin with the period, so that days are those of the local clock.
-            for row in _rows(self._http, told.get("buckets"), lambda one: {"at": one["timestamp"], "n": one["count"]}):
-                if row["n"]:
-                    at = int(start + (_moment(row["at"]).timestamp() - start) // step * step)
-                    counted[at] = counted.get(at, 0) + int(row["n"])
-            return issue, [[at, n] for at, n in sorted(counted.items())]
+            buckets = _rows(
+                self._http,
+                told.get("buckets"),
+                lambda one: {"at": _moment(one["timestamp"]).timestamp(), "n": int(one["count"])},
+            )
+            return issue, (False, [(row["at"], row["n"]) for row in buckets if row["n"]])
 
-        return dict(_at_once(ask, ids, self._connections))
+        found = dict(_at_once(ask, list(totals), self._connections))
+        step = search.step if all(exact for exact, _events in found.values()) else max(search.step, HOUR)
+
+        def stretches(events: list[tuple[float, int]]) -> list[list[int]]:
+            counted: dict[int, int] = {}
+            for at, n in events:
+                # They begin with the period, so that days are those of the local clock.
+                begin = int(start + (at - start) // step * step)
+                counted[begin] = counted.get(begin, 0) + n
+            return [[at, n] for at, n in sorted(counted.items())]
+
+        return {issue: stretches(events) for issue, (_exact, events) in found.items()}, step
 
     def _event(self, one: Mapping[str, Any]) -> dict[str, Any]:
         data = one["data"]

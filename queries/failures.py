@@ -129,9 +129,10 @@ def over_time(found: pd.DataFrame, search: IssueSearch, zone: ZoneInfo) -> pd.Da
     long = pd.DataFrame(rows, columns=["at", "level", "n"]).astype({"at": "int64", "n": "int64"})
     wide = long.pivot_table(index="at", columns="level", values="n", aggfunc="sum", fill_value=0)
     if rows:
-        # Sentry cuts time by its own measure, which is at most ours.
-        least = int(pd.Series(wide.index).diff().min() if len(wide) > 1 else search.step)
-        step = max(min(least, search.step), (search.end - search.start).total_seconds() / MOST_STRETCHES)
+        # Sentry cuts time by its own measure, which is at most ours; Bugsink says which measure it has for all issues.
+        own = int(found.attrs.get("step") or search.step)
+        least = int(pd.Series(wide.index).diff().min() if len(wide) > 1 else own)
+        step = max(min(least, own), (search.end - search.start).total_seconds() / MOST_STRETCHES)
         first = wide.index[0] - (wide.index[0] - search.start.timestamp()) // step * step
         every = [first + number * step for number in range(int((search.end.timestamp() - first) // step) + 1)]
         stretch = pd.Series(wide.index, index=wide.index).map(lambda at: first + (at - first) // step * step)

@@ -316,7 +316,9 @@ def test_who_is_no_engineer_is_told_so_before_anything_is_asked(documented: Docu
 # --- Bugsink, for real ------------------------------------------------------------------------------------------------
 
 
-def report(tracker: Bugsink, *, integration: str, release: str, times: int = 1) -> list[tuple[str, str]]:
+def report(
+    tracker: Bugsink, *, integration: str, release: str, times: int = 1, ago: timedelta = timedelta()
+) -> list[tuple[str, str]]:
     """Send errors as the backend does, by sentry-sdk; the request id and trace id of each."""
     client = sentry_sdk.Client(
         dsn=tracker.dsn("conductores-backend"), release=release, environment="test", default_integrations=False
@@ -335,6 +337,7 @@ def report(tracker: Bugsink, *, integration: str, release: str, times: int = 1) 
             charge("4111111111111111")
         except RuntimeError as error:
             event, hint = sentry_sdk.utils.event_from_exception(error, client_options=client.options)
+        event["timestamp"] = datetime.now(UTC) - ago
         event["contexts"] = {"trace": {"trace_id": trace, "span_id": uuid4().hex[:16]}}
         event["breadcrumbs"] = {
             "values": [{"timestamp": datetime.now(UTC).isoformat(), "category": "http", "message": "POST /charges"}]
@@ -388,6 +391,30 @@ def test_what_sentry_sdk_sends_to_a_real_bugsink_is_read_through_the_client(bugs
     assert client.issues(replace(search, release="backend@0.0.1")).empty
     assert client.issues(IssueSearch(search.start - timedelta(days=9), search.start)).empty
     assert client.ping() < 3
+
+
+def test_errors_that_were_sent_late_are_counted_when_they_happened(bugsink: Bugsink, monkeypatch: pytest.MonkeyPatch):
+    integration = f"geotab{uuid4().hex[:8]}"
+    report(bugsink, integration=integration, release="backend@9.3.0", ago=timedelta(days=3))
+    report(bugsink, integration=integration, release="backend@9.3.0", times=2, ago=timedelta(hours=6))
+    report(bugsink, integration=integration, release="backend@9.3.0")
+    client = BugsinkClient(bugsink.url, bugsink.token, zone=ZONE, project="conductores-backend")
+    now = datetime.now(ZONE)
+    search = IssueSearch(now - timedelta(hours=24), now + timedelta(minutes=5), integration=integration)
+    found = until_seen(lambda: client.issues(search), 3)
+    assert int(found["count"].sum()) == 3
+    counted = failures.over_time(found, search, ZONE)
+    by_age = {round((now - row.at).total_seconds() / 3600): int(row.n) for row in counted.itertuples() if row.n}
+    assert len(by_age) == 2
+    assert {age // 6: n for age, n in by_age.items()} in ({1: 2, 0: 1}, {1: 2, -1: 1})
+    fine = client.issues(replace(search, step=600))
+    assert {at % 600 for at, _n in json.loads(fine["over_time"].iloc[0])} == {0}
+    assert failures.over_time(fine, replace(search, step=600), ZONE)["n"].sum() == 3
+    # Of more events than a page holds the tracker's own counts are shown: when it took them in.
+    monkeypatch.setattr("queries.errors_client.BUGSINK_PAGE", 3)
+    told = client.issues(replace(search, step=600))
+    assert int(told["count"].sum()) == 4
+    assert told.attrs["step"] == 3600
 
 
 # --- the page ---------------------------------------------------------------------------------------------------------
