@@ -1,9 +1,11 @@
 """Keeps the tables of the schema `rollup` equal to their definitions, at a cost of what has changed.
 
-Two kinds of rollups:
+Three kinds of rollups:
 
 * **By day** (`_DAILY`): a slice is one day. The days that changed are put into the queue `rollup.work`, and each is
   deleted and inserted anew from the definition, with its source cut to those days.
+* **Made of another** (`read_by`): its definition only adds up the rows of a rollup of the other kinds. Each step that
+  changes those changes it, too, at the cost of what they became.
 * **By credit** (`BY_CREDIT`): what a credit adds to a rollup depends on all of its installments. `rollup.book` keeps
   what each credit was rolled up with, in one row. Of a credit that changed, what the book says is taken away and what
   the rows say is added: the same definition, once over the book and once over the rows.
@@ -30,7 +32,17 @@ from sqlalchemy import make_url
 
 from queries.errors import SourceError
 from queries.ledger_client import cut, fill_in
-from queries.rollups import BY_CREDIT, NOT_BUILT, STATES_SECONDS, definitions, fingerprint
+from queries.rollups import (
+    BY_CREDIT,
+    NOT_BUILT,
+    STATES_SECONDS,
+    definitions,
+    derived_from,
+    fingerprint,
+    from_rows,
+    read_by,
+    reading,
+)
 
 OVERLAP = timedelta(minutes=15)
 DAYS_A_STEP = 92
@@ -43,7 +55,7 @@ _UNLOCK = "select pg_advisory_unlock(hashtext('mirador'), hashtext('rollup'))"
 _MEASURES = frozenset(
     (
         *("n", "amount", "principal", "credits", "late30", "late30_amount", "amount_due", "amount_paid", "duration_ms"),
-        *("installments", "overdue"),
+        *("installments", "overdue", "failed"),
     )
 )
 
@@ -412,7 +424,11 @@ where row(a.hase_score, scored.model_version) is distinct from row(b.hase_score,
 # A row that is gone from one relation changes these in the days of another, where no number of rows tells.
 _ALWAYS_COMPARED = ("application_steps", "scores", "score_quarters")
 # By what else than its first column a table is read.
-_MORE_INDEXES = {"installments": ("paid_day",), "overdue": ("charged_off, overdue desc, credit_id",)}
+_MORE_INDEXES = {
+    "applications": ("tier",),
+    "installments": ("paid_day",),
+    "overdue": ("charged_off, overdue desc, credit_id",),
+}
 
 
 class RefreshRunning(SourceError):
@@ -531,6 +547,8 @@ class _Writer:
         old = [name for name in definitions() if full or known.get(name) != wanted[name]]
         if not old:
             return []
+        # What is made of another table is filled along with it.
+        old += [base for name in old for base in read_by(name) if base not in old]
         if self.value("select bool_or(ready) from rollup.state where name = any(:names)", names=old):
             # Readers look at the state every few seconds: none may read a table while it is empty.
             self.run("update rollup.state set ready = false where name = any(:names)", names=old)
@@ -617,7 +635,7 @@ class _Writer:
                 told.more(definitions()[name].title, days=days)
             # What another connection works at is there until it is done.
             if not self.value("select count(*) from rollup.work where name = :name", name=name):
-                self._built((name,))
+                self._built((name, *derived_from(name)))
 
     def _claim(self, name: str, most: int) -> list[str]:
         """Take the next part out of the queue, within the step that works it off; another connection takes others."""
@@ -645,7 +663,11 @@ class _Writer:
         ready = self._ready()
         for name in BY_CREDIT if worked or not ready else ():
             with self.step():
-                if not ready:
+                if not ready and read_by(name):
+                    table = sql.Identifier("rollup", name).as_string()
+                    self.run(f"delete from {table}")
+                    self.run(f"insert into {table} {definitions()[name].text}")
+                elif not ready:
                     self.run(_squash(name))
                 self._count(name)
         self._built(BY_CREDIT)
@@ -653,24 +675,30 @@ class _Writer:
     def _work_days(self, name: str) -> int:
         """Work out the next days of a rollup and give how many."""
         daily = _DAILY[name]
-        column = definitions()[name].columns[0].name
-        table = sql.Identifier("rollup", name).as_string()
         with self.step():
             wanted = [date.fromisoformat(day) for day in self._claim(name, DAYS_A_STEP)]
-            gone = new = 0
             for first, last in _runs(wanted):
-                start, end = f"date '{first}'", f"date '{last + timedelta(days=1)}'"
-                if daily.utc:
-                    mine = f"{column} >= {start}::timestamp at time zone 'UTC'"
-                    mine += f" and {column} < {end}::timestamp at time zone 'UTC'"
-                else:
-                    mine = f"{column} >= {start} and {column} < {end}"
-                gone += self.run(f"delete from {table} where {mine}").rowcount
-                statement = _over(definitions()[name].text, {daily.source: _cut_to(daily, first, last)})
-                new += self.run(f"insert into {table} {statement}").rowcount
-            if gone or new:
-                self.run("update rollup.state set rows = rows + :more where name = :name", name=name, more=new - gone)
+                cut_source = {daily.source: _cut_to(daily, first, last)}
+                self._put(name, _over(definitions()[name].text, cut_source), _within(name, daily, first, last))
+                for derived in derived_from(name):
+                    # Of a month the other days, too.
+                    first, last = _whole(derived, first, last)
+                    base = sql.Identifier("rollup", name).as_string()
+                    cut_base = f"(select * from {base} where {_within(name, daily, first, last)})"
+                    self._put(
+                        derived,
+                        reading(definitions()[derived].text, {name: cut_base}),
+                        _within(derived, daily, first, last),
+                    )
         return len(wanted)
+
+    def _put(self, name: str, statement: str, mine: str) -> None:
+        """What the statement gives takes the place of those rows of a rollup."""
+        table = sql.Identifier("rollup", name).as_string()
+        gone = self.run(f"delete from {table} where {mine}").rowcount
+        new = self.run(f"insert into {table} {statement}").rowcount
+        if gone or new:
+            self.run("update rollup.state set rows = rows + :more where name = :name", name=name, more=new - gone)
 
     def _work_credits(self) -> int:
         """Work out the next credits and give how many.
@@ -705,7 +733,7 @@ class _Writer:
                 # Two connections must not add to the same rows at once; one waits as long as a statement may take.
                 run("set local lock_timeout = 0")
                 run(_LOCK_MERGE)
-            for name in BY_CREDIT:
+            for name in (one for one in BY_CREDIT if not read_by(one)):
                 parts = [_over_book(name, self._side(name, side, as_of[name]), as_of[name]) for side in (1, -1)]
                 run(_merge(name, *parts) if ready else _append(name, *parts))
             run(_LEFT_APPLICATIONS)
@@ -866,6 +894,22 @@ def _runs(days: list[date]) -> Iterator[tuple[date, date]]:
             start = at
 
 
+def _whole(name: str, first: date, last: date) -> tuple[date, date]:
+    """The days that a rollup counts together with these: all of their months, where it counts by month."""
+    if definitions()[name].columns[0].name != "month":
+        return first, last
+    return first.replace(day=1), (last.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)
+
+
+def _within(name: str, daily: _Daily, first: date, last: date) -> str:
+    """Which rows of a rollup are of these days."""
+    column = definitions()[name].columns[0].name
+    start, end = f"date '{first}'", f"date '{last + timedelta(days=1)}'"
+    if daily.utc:
+        start, end = (f"{day}::timestamp at time zone 'UTC'" for day in (start, end))
+    return f"{column} >= {start} and {column} < {end}"
+
+
 def _cut_to(daily: _Daily, first: date, last: date) -> str:
     """The rows of a relation whose day is one of these."""
     zone = "'UTC'" if daily.utc else ":timezone"
@@ -984,7 +1028,17 @@ def _squash(name: str) -> str:
 
 
 def _merge(name: str, new: str, old: str) -> str:
-    """Add what `new` gives and take away what `old` gives; rows that come to nothing go."""
+    """Add what `new` gives and take away what `old` gives; rows that come to nothing go.
+
+    What is made of this rollup is a sum over its rows: it changes by the same sum over what they change by.
+    """
+    changes = {name: _delta(name, new, old)}
+    changes |= {one: reading(definitions()[one].text, {name: f"delta_{name}"}) for one in derived_from(name)}
+    parts = [_merge_part(one, delta) for one, delta in changes.items()]
+    return f"with {', '.join(parts)} select"
+
+
+def _merge_part(name: str, delta: str) -> str:
     one = _spelled(name)
     same = " and ".join(
         f"t.{sql.Identifier(c.name).as_string()} {'is not distinct from' if c.name == 'paid_day' else '='}"
@@ -993,11 +1047,14 @@ def _merge(name: str, new: str, old: str) -> str:
         if c.name not in _MEASURES
     )
     return f"""
-    with delta as materialized ({_delta(name, new, old)}),
-    gone as (delete from {one.table} as t using delta d where {same} returning t.*)
-    insert into {one.table} ({one.every})
-    select {one.summed} from (select {one.every} from delta union all select {one.every} from gone) as parts
-    group by {one.keys} having {one.some}
+    delta_{name} as materialized ({delta}),
+    gone_{name} as (delete from {one.table} as t using delta_{name} d where {same} returning t.*),
+    put_{name} as (
+        insert into {one.table} ({one.every})
+        select {one.summed}
+        from (select {one.every} from delta_{name} union all select {one.every} from gone_{name}) as parts
+        group by {one.keys} having {one.some}
+    )
     """
 
 
@@ -1005,8 +1062,9 @@ def _differences(name: str, as_of: datetime | None = None) -> str:
     """Rows that only the definition or only the table has: `side` and the rollup's columns."""
     columns = ", ".join(sql.Identifier(column.name).as_string() for column in definitions()[name].columns)
     table = sql.Identifier("rollup", name).as_string()
+    text = from_rows(definitions()[name].text, read_by(name))
     return f"""
-    with wanted as materialized (select {columns} from ({_over(definitions()[name].text, {}, as_of)}) as definition)
+    with wanted as materialized (select {columns} from ({_over(text, {}, as_of)}) as definition)
     select 'definition' as side, * from (select * from wanted except all select {columns} from {table}) as missing
     union all
     select 'table', * from (select {columns} from {table} except all select * from wanted) as surplus

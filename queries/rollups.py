@@ -21,7 +21,7 @@ from queries.library import ROOT, Query, parse_query
 STATES_SECONDS = 5.0
 
 # Rollups that are kept by credit, together: see rollup_refresh.
-BY_CREDIT = ("installments", "exposure", "vintages", "rolls", "outcomes", "overdue")
+BY_CREDIT = ("installments", "late_changes", "exposure", "vintages", "rolls", "outcomes", "overdue")
 # Moves when tables are kept in another way: all are built anew.
 _VERSION = "3"
 
@@ -49,9 +49,21 @@ def definitions() -> dict[str, Query]:
 
 
 @cache
+def read_by(name: str) -> tuple[str, ...]:
+    """The rollups that the definition of this one reads: it only adds up their rows, and is kept along with them."""
+    return _named(definitions()[name].text)
+
+
+@cache
+def derived_from(name: str) -> tuple[str, ...]:
+    """The rollups whose definition reads this one."""
+    return tuple(one for one in definitions() if name in read_by(one))
+
+
+@cache
 def fingerprint(name: str) -> str:
     """What the table `rollup.NAME` is made by; another one means that it must be built anew."""
-    names = BY_CREDIT if name in BY_CREDIT else (name,)
+    names = BY_CREDIT if name in BY_CREDIT else (name, *read_by(name))
     text = "\n".join((_VERSION, *(definitions()[one].text + repr(definitions()[one].columns) for one in names)))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -108,30 +120,46 @@ def states_of(rows: Iterable[Any], timezone: str) -> RollupStates:
     return RollupStates("rows", sentence, tables)
 
 
-def named_in(statement: str) -> tuple[str, ...]:
-    """The rollups that a statement reads, in the order of their first mention."""
+def _named(statement: str) -> tuple[str, ...]:
     names = [match["name"] for match in _NAMED.finditer(statement) if match["name"]]
     return tuple(dict.fromkeys(name for name in names if name in definitions()))
+
+
+def named_in(statement: str) -> tuple[str, ...]:
+    """The rollups that a statement reads, in the order of their first mention, each after those it is made of."""
+    return tuple(dict.fromkeys(one for name in _named(statement) for one in (*read_by(name), name)))
+
+
+def reading(text: str, instead: Mapping[str, str]) -> str:
+    """The text with other relations in the place of some rollups, by their names."""
+
+    def put(match: re.Match[str]) -> str:
+        name, alias = match["name"], match["alias"] or ""
+        if name not in instead:
+            return match[0]
+        word = alias.split()[-1].lower() if alias else ""
+        own = "" if word and not _KEYWORDS.fullmatch(word) else f" as {name}"
+        return f"{instead[name]}{own}{alias}"
+
+    return _NAMED.sub(put, text)
 
 
 def from_rows(statement: str, names: Collection[str]) -> str:
     """The statement with those rollups worked out from the rows; it then needs the parameter :timezone.
 
-    Each definition stands once, as a common table expression, however often the statement reads it.
+    Each definition stands once, as a common table expression, however often the statement reads it. What only another
+    one of them is made of is left out where that one can be read.
     """
-    if not names:
+    direct = [name for name in _named(statement) if name in names]
+    needed = dict.fromkeys(one for name in direct for one in (*read_by(name), name) if one in names)
+    if not needed:
         return statement
-
-    def put(match: re.Match[str]) -> str:
-        name, alias = match["name"], match["alias"] or ""
-        if name not in names:
-            return match[0]
-        word = alias.split()[-1].lower() if alias else ""
-        own = "" if word and not _KEYWORDS.fullmatch(word) else f" as {name}"
-        return f"rollup_{name}{own}{alias}"
-
-    body = _NAMED.sub(put, statement)
-    ctes = ",\n".join(f"rollup_{name} as (\n{definitions()[name].text}\n)" for name in names)
+    instead = {name: f"rollup_{name}" for name in needed}
+    if set(needed) >= set(_named(statement)):
+        # Rows are never behind.
+        instead["state"] = "(select null as name, now() as refreshed_at)"
+    body = reading(statement, instead)
+    ctes = ",\n".join(f"rollup_{name} as (\n{reading(definitions()[name].text, instead)}\n)" for name in needed)
     match = _WITH.match(body)
     if match:
         return f"{match['before']}with {match['recursive'] or ''}{ctes},\n{body[match.end() :]}"

@@ -3,7 +3,8 @@
     whole pages      navigation start to last panel drawn in headless Chromium, fresh browser contexts, the median;
                      beside an empty Streamlit page, a page of one Altair chart, and the same page written naively
                      (its questions asked of the rows, one after the other, kept by st.cache_data)
-    database time    planning and execution of all questions that a page asks with a cold cache, at several sizes
+    database time    planning and execution of all questions that a page asks with a cold cache, at several sizes: as it
+                     opens, and with all of its sections
     rows             the first page of a drill-down, and all rows as a file with the memory that it takes
     rollups          a full build, a refresh after 1 % new rows, a refresh after nothing
 
@@ -130,8 +131,11 @@ def ledger(folder: Path, scale: float) -> Iterator[Ledger]:
     shutil.rmtree(home, ignore_errors=True)
 
 
-def asked_by(page: str, sources: queries.Sources) -> list[tuple[str, str]]:
-    """Name and statement (as run) of each question that the page asks of the ledger when nothing is remembered."""
+def asked_by(page: str, sources: queries.Sources, section: str = "") -> list[tuple[str, str]]:
+    """Name and statement (as run) of each question that the page asks of the ledger when nothing is remembered.
+
+    A page in sections draws its first one, unless `section` names another or is all.
+    """
     found: dict[str, str] = {}
     original = LedgerClient.run
 
@@ -146,7 +150,10 @@ def asked_by(page: str, sources: queries.Sources) -> list[tuple[str, str]]:
     components.set_default_language("en")
     LedgerClient.run = run  # type: ignore[method-assign]
     try:
-        AppTest.from_string(FRAME.format(pages=str(ROOT / "pages"), page=page), default_timeout=900).run()
+        drawn = AppTest.from_string(FRAME.format(pages=str(ROOT / "pages"), page=page), default_timeout=900)
+        if section:
+            drawn.query_params["section"] = section
+        drawn.run()
     finally:
         LedgerClient.run = original  # type: ignore[method-assign]
         queries.disconnect()
@@ -171,7 +178,7 @@ def database_time(ledgers: dict[float, dict[str, dict[str, float]]]) -> None:
     sizes = sorted(ledgers)
     for heading in ("page", "questions", *(f"{size:g}x" for size in sizes), "largest : smallest", "slowest at largest"):
         table.add_column(heading)
-    for page in PAGES:
+    for page in ledgers[sizes[0]]:
         by_size = {size: ledgers[size][page] for size in sizes}
         sums = {size: sum(times.values()) for size, times in by_size.items()}
         slowest = max(by_size[sizes[-1]].items(), key=lambda item: item[1], default=("-", 0.0))
@@ -192,14 +199,16 @@ def measure_database(one: Ledger) -> dict[str, dict[str, float]]:
     with psycopg.connect(one.postgres.url("mirador_reader", driver=""), autocommit=True) as connection:
         connection.execute("set jit = off")
         connection.execute(f"set timezone = '{ZONE}'")
-        for page in PAGES:
+        # A page in sections opens with its first; Today has none.
+        for page, section in [(page, "") for page in PAGES] + [(page, "all") for page in PAGES if page != "today"]:
             times: dict[str, float] = {}
-            for number, (name, statement) in enumerate(asked_by(page, one.sources)):
+            for number, (name, statement) in enumerate(asked_by(page, one.sources, section)):
                 times[f"{name} #{number}"] = database_milliseconds(connection, statement)
-            found[page] = times
+            kind = f"{page}, all sections" if section else page
+            found[kind] = times
             slowest = sorted(times.items(), key=lambda item: -item[1])[:4]
             console.print(
-                f"{one.scale:g}x {page}: {sum(times.values()):.0f} ms in {len(times)} questions; most: "
+                f"{one.scale:g}x {kind}: {sum(times.values()):.0f} ms in {len(times)} questions; most: "
                 + ", ".join(f"{name} {milliseconds:.0f}" for name, milliseconds in slowest)
             )
     return found

@@ -29,7 +29,7 @@ from queries import rollup_refresh
 from queries.ledger_client import LedgerClient
 from queries.library import Query
 from queries.rollup_refresh import RefreshRunning, Report, differences, refresh
-from queries.rollups import definitions, from_rows, named_in
+from queries.rollups import definitions, from_rows, named_in, read_by
 from tests.conftest import ROOT, LedgerUrl
 
 TIMEZONE = "America/Mexico_City"
@@ -385,6 +385,24 @@ def test_the_portfolio_by_day_is_that_of_a_walk_through_the_days(company: tuple[
                 got[tier, bucket][0] += number
                 got[tier, bucket][1] += amount
         assert {k: v for k, v in got.items() if v != [0, 0]} == {k: v for k, v in expected.items() if v != [0, 0]}, day
+
+    tiers = {credit[0]: credit[3] for credit in credits}
+    changes = connection.execute("select day, tier, bucket, n, amount from rollup.late_changes").fetchall()
+    edges = {change[0] for change in changes}
+    for day in sorted({edge + timedelta(days=shift) for edge in edges for shift in (-1, 0, 1)} | {today}):
+        late: dict[Any, Any] = defaultdict(lambda: [0, Decimal(0)])
+        for key, scheduled in installments.items():
+            for due, amount, paid in scheduled:
+                if due < day < paid:
+                    cell = late[tiers.get(key, ""), dpd_bucket((day - due).days)]
+                    cell[0] += 1
+                    cell[1] += amount
+        summed: dict[Any, Any] = defaultdict(lambda: [0, Decimal(0)])
+        for at, tier, bucket, number, amount in changes:
+            if at <= day:
+                summed[tier, bucket][0] += number
+                summed[tier, bucket][1] += amount
+        assert {k: v for k, v in summed.items() if v != [0, 0]} == dict(late), day
 
     vintages: dict[Any, Any] = {}
     rolls: dict[Any, int] = defaultdict(int)
@@ -746,8 +764,35 @@ def test_a_statement_with_common_tables_gets_one_more():
     assert written.endswith("),\na as (select n from rollup_calls as calls) select * from a")
 
 
+def test_what_is_made_of_another_table_reads_it_or_its_definition():
+    assert named_in("select 1 from rollup.call_hours") == ("call_quarters", "call_hours")
+    # Its own table is there: nothing is worked out, whatever it is made of.
+    assert from_rows("select 1 from rollup.call_hours", ["call_quarters"]) == "select 1 from rollup.call_hours"
+    from_the_other = from_rows("select 1 from rollup.call_hours", ["call_hours"])
+    assert "from rollup.call_quarters q" in from_the_other
+    from_all = from_rows("select 1 from rollup.call_hours", ["call_hours", "call_quarters"])
+    assert "rollup." not in from_all
+    assert from_all.index("rollup_call_quarters as (") < from_all.index("rollup_call_hours as (")
+
+
+def test_rows_are_never_behind():
+    statement = "select (select min(refreshed_at) from rollup.state), n from rollup.calls"
+    assert from_rows(statement, []) == statement
+    assert "now() as refreshed_at" in from_rows(statement, ["calls"])
+    both = f"{statement}, rollup.scores"
+    assert "rollup.state" in from_rows(both, ["calls"])
+
+
 def test_every_definition_is_kept_by_day_or_by_credit():
-    assert set(definitions()) == {*rollup_refresh._DAILY, *rollup_refresh.BY_CREDIT}
+    kept = {*rollup_refresh._DAILY, *rollup_refresh.BY_CREDIT}
+    derived = {name for name in definitions() if read_by(name)}
+    assert set(definitions()) == kept | derived
+    # What is made of another one reads that alone, which is kept by day or by credit itself.
+    for name in derived:
+        [base] = read_by(name)
+        assert base in kept - derived, name
+        assert "bi." not in definitions()[name].text
+        assert (base in rollup_refresh.BY_CREDIT) == (name in rollup_refresh.BY_CREDIT)
 
 
 def test_definitions_say_what_their_columns_are(ledger_url: LedgerUrl):

@@ -13,15 +13,10 @@
 -- column: failed integer [count] -- of them in error or timed out
 -- ttl: 300
 with hours as (
-    select
-        integration,
-        date_trunc('hour', quarter, 'UTC') as hour,
-        sum(n) as calls,
-        sum(n) filter (where status <> 'success') as failed
-    from rollup.call_quarters
-    where quarter >= cast(:first - 7 as timestamp) at time zone :timezone
-        and quarter < cast(:last + 1 as timestamp) at time zone :timezone
-    group by 1, 2
+    select integration, hour, n as calls, failed
+    from rollup.call_hours
+    where hour >= cast(:first - 7 as timestamp) at time zone :timezone
+        and hour < cast(:last + 1 as timestamp) at time zone :timezone
 ),
 
 judged as (

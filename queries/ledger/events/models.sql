@@ -5,8 +5,8 @@
 -- column: starts_at timestamptz -- its first score
 -- ttl: 3600
 with versions as (
-    select model_version, min(day) as day
-    from rollup.scores
+    select model_version, min(first_day) as day
+    from rollup.score_months
     group by model_version
 )
 

@@ -9,16 +9,22 @@
 -- column: score integer [score] -- HASE score, 0 to 100
 -- column: scores integer [count] -- scores calculated
 -- ttl: 300
-with counted as (
-    select
-        date_trunc('month', s.day::timestamp)::date as month,
-        s.score,
-        sum(s.n)::bigint as scores
-    from rollup.scores s
-    where s.day <= :last
-        and s.day >= date_trunc('month', cast(:last as date)::timestamp) - (cast(:months as integer) - 1) * interval '1 month'
-        and (cardinality(cast(:tiers as text[])) = 0 or s.tier = any(cast(:tiers as text[])))
-    and (cardinality(cast(:model_version as text[])) = 0 or s.model_version = any(cast(:model_version as text[])))
+with cells as (
+    select month, tier, score, model_version, n
+    from rollup.score_months
+    where month < date_trunc('month', cast(:last as date)::timestamp)
+        and month >= date_trunc('month', cast(:last as date)::timestamp)
+            - (cast(:months as integer) - 1) * interval '1 month'
+    union all
+    select date_trunc('month', day::timestamp)::date, tier, score, model_version, n
+    from rollup.scores
+    where day <= :last and day >= date_trunc('month', cast(:last as date)::timestamp)
+),
+counted as (
+    select month, score, sum(n)::bigint as scores
+    from cells
+    where (cardinality(cast(:tiers as text[])) = 0 or tier = any(cast(:tiers as text[])))
+        and (cardinality(cast(:model_version as text[])) = 0 or model_version = any(cast(:model_version as text[])))
     group by 1, 2
 )
 select

@@ -6,12 +6,20 @@
 -- column: last_day date -- last day with a score of it
 -- column: scores integer [count] -- scores that it calculated
 -- ttl: 300
+with counted as (
+    select model_version, first_day, last_day, n
+    from rollup.score_months
+    where month < date_trunc('month', cast(:last as date)::timestamp)
+    union all
+    select model_version, day, day, n
+    from rollup.scores
+    where day >= date_trunc('month', cast(:last as date)::timestamp) and day <= :last
+)
 select
-    s.model_version,
-    min(s.day) as first_day,
-    max(s.day) as last_day,
-    sum(s.n)::bigint as scores
-from rollup.scores s
-where s.day <= :last
-group by s.model_version
+    model_version,
+    min(first_day) as first_day,
+    max(last_day) as last_day,
+    sum(n)::bigint as scores
+from counted
+group by model_version
 order by first_day, model_version

@@ -3,6 +3,6 @@
 -- column: tier text -- the tier
 -- ttl: 3600
 select s.tier
-from rollup.scores s
+from rollup.score_months s
 group by s.tier
 order by s.tier collate "C"

@@ -13,45 +13,16 @@
 -- ttl: 300
 with edge as (
     select *
-    from (
-        values (1, '1-7', 1, 7), (2, '8-15', 8, 15), (3, '16-30', 16, 30), (4, '31-60', 31, 60), (5, '61-90', 61, 90),
-            (6, '90+', 91, 1000000)
-    ) as scale (bucket, late, lower, upper)
+    from (values (1, '1-7'), (2, '8-15'), (3, '16-30'), (4, '31-60'), (5, '61-90'), (6, '90+')) as scale (bucket, late)
     where cardinality(cast(:late as text[])) = 0 or late = any(cast(:late as text[]))
 ),
-cell as (
-    -- Only what is late on some day of the period: paid after its first day, and two days after it was due or later.
-    -- What is over 90 days late already on the first day is so on all of them, and need not be told apart.
-    select
-        greatest(due_day, cast(:first as date) - 91) as due_day,
-        least(coalesce(paid_day, cast(:last as date) + 1), cast(:last as date) + 1) as paid_day,
-        sum(n) as n,
-        sum(amount_due) as amount
-    from rollup.installments
-    where due_day < cast(:last as date)
-        and (paid_day is null or (paid_day > cast(:first as date) and paid_day > due_day + 1))
+step as (
+    -- All that happened up to the first day is its opening balance.
+    select greatest(day, cast(:first as date)) as day, bucket, sum(n) as n, sum(amount) as amount
+    from rollup.late_changes
+    where day <= cast(:last as date)
         and (cardinality(cast(:tiers as text[])) = 0 or tier = any(cast(:tiers as text[])))
     group by 1, 2
-),
-stay as (
-    -- An installment enters a bucket on one day and leaves it on another, or when it is paid: two events, however many
-    -- days lie between them.
-    select
-        edge.bucket,
-        greatest(cell.due_day + edge.lower, cast(:first as date)) as enters,
-        least(cell.due_day + edge.upper + 1, cell.paid_day) as leaves,
-        cell.n,
-        cell.amount
-    from cell
-    cross join edge
-),
-change as (
-    select enters as day, bucket, n, amount from stay where enters < leaves
-    union all
-    select leaves, bucket, -n, -amount from stay where enters < leaves
-),
-step as (
-    select day, bucket, sum(n) as n, sum(amount) as amount from change group by day, bucket
 )
 select
     calendar.day::date as day,

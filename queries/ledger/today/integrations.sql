@@ -23,8 +23,8 @@ with bounds as (
         ) as end_at
 ),
 pieces as (
-    -- The week in quarters of an hour from the daily table, but for its first minutes, its last hour and the last two
-    -- hours before the present: these are read from the rows.
+    -- The week in quarters of an hour from the daily table, but for its first minutes, its last hour and what the last
+    -- refresh may not have found whole: these are read from the rows.
     select
         bounds.*,
         end_at - interval '7 days' as week_at,
@@ -32,7 +32,7 @@ pieces as (
             as rows_until,
         date_bin(
             '15 minutes',
-            least(end_at - interval '1 hour', coalesce(cast(:as_of as timestamptz), now()) - interval '2 hours'),
+            least(end_at - interval '1 hour', (select min(refreshed_at) from rollup.state) - interval '15 minutes'),
             timestamptz '2000-01-01 00:00Z'
         ) as rows_from
     from bounds

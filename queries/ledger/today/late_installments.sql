@@ -33,33 +33,35 @@ numbered as (
     select cut.*, row_number() over (order by day) as number from cut
 ),
 reach as (
-    select array_agg(day order by day) as days, min(day) as first_day, max(day) as last_day from cut
+    select array_agg(day order by day) as days, max(day) as last_day from cut
 ),
-paid as materialized (
-    -- What was late on one of the days, by the days on which it was due and paid.
-    select due_day, paid_day, sum(n) as installments, sum(amount_due) as amount
-    from rollup.installments
-    where (paid_day is null or (paid_day >= (select first_day from reach) and paid_day > due_day))
-        and due_day < (select last_day from reach)
+cells as (
+    -- The slot counts the days that are before the change: it is part of all the others.
+    select c.bucket, width_bucket(c.day - 1, reach.days) as slot, sum(c.n) as n, sum(c.amount) as amount
+    from rollup.late_changes c, reach
+    where c.day <= reach.last_day
     group by 1, 2
 ),
-cells as materialized (
-    -- The slot counts the days at whose end it had not been paid.
-    select
-        due_day as due_date,
-        coalesce(width_bucket(paid_day - 1, reach.days), cardinality(reach.days)) as unpaid_until,
-        sum(installments) as installments,
-        sum(amount) as amount
-    from paid, reach
-    group by 1, 2
+late as (
+    select numbered.day, cells.bucket, cells.n, cells.amount
+    from numbered
+    join cells on cells.slot < numbered.number
     union all
     -- What was paid on a day after its cut was unpaid at the cut: from the rows, by due day and time of payment. Where
     -- the cut is the present minute, the daily table itself is the state at the cut.
-    select paid.due_day, -numbered.number, later.installments, later.amount
+    select
+        numbered.day,
+        1 + width_bucket(numbered.day - paid.due_day, array[8, 16, 31, 61, 91]),
+        later.n,
+        later.amount
     from numbered
-    join paid on paid.paid_day = numbered.day and paid.due_day < numbered.day
+    join (
+        select distinct paid_day, due_day
+        from rollup.installments
+        where paid_day = any((select days from reach)::date[]) and paid_day > due_day
+    ) as paid on paid.paid_day = numbered.day
     cross join lateral (
-        select count(*) as installments, sum(i.amount_due) as amount
+        select count(*) as n, sum(i.amount_due) as amount
         from bi.installments i
         where i.due_date = paid.due_day
             and i.paid_at >= numbered.end_at
@@ -67,34 +69,19 @@ cells as materialized (
     ) as later
     where numbered.end_at < (numbered.day + 1)::timestamp at time zone :timezone
         and numbered.end_at < now() - interval '5 minutes'
-        and later.installments > 0
-),
-late as (
-    select
-        numbered.day,
-        case
-            when numbered.day - cells.due_date <= 7 then '1-7'
-            when numbered.day - cells.due_date <= 15 then '8-15'
-            when numbered.day - cells.due_date <= 30 then '16-30'
-            when numbered.day - cells.due_date <= 60 then '31-60'
-            when numbered.day - cells.due_date <= 90 then '61-90'
-            else '90+'
-        end as bucket,
-        cells.installments,
-        cells.amount
-    from numbered
-    join cells
-        on cells.due_date < numbered.day
-        and (cells.unpaid_until >= numbered.number or cells.unpaid_until = -numbered.number)
+        and later.n > 0
 )
 select
     cut.day,
     case when grouping(bucket) = 0 then 'bucket' else 'all' end as dimension,
-    case when grouping(bucket) = 0 then bucket else 'all' end as segment,
-    coalesce(sum(installments), 0)::bigint as installments,
+    case
+        when grouping(bucket) = 0 then (array['1-7', '8-15', '16-30', '31-60', '61-90', '90+'])[bucket]
+        else 'all'
+    end as segment,
+    coalesce(sum(n), 0)::bigint as installments,
     coalesce(sum(amount), 0) as amount
 from cut
 left join late on late.day = cut.day
 group by grouping sets ((cut.day), (cut.day, bucket))
-having grouping(bucket) = 1 or bucket is not null
-order by cut.day, dimension, array_position(array['1-7', '8-15', '16-30', '31-60', '61-90', '90+'], bucket)
+having grouping(bucket) = 1 or sum(n) > 0
+order by cut.day, dimension, bucket

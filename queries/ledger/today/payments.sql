@@ -31,15 +31,15 @@ cut as (
     from (select distinct unnest(cast(:days as date[])) as day) as wanted, elapsed
 ),
 pieces as (
-    -- Quarters of an hour come from the daily tables, but for those of the last two hours: they are read from the rows,
-    -- with the minutes before the cut.
+    -- Quarters of an hour come from the daily tables, but for those that the last refresh may not have found whole: they
+    -- are read from the rows, with the minutes before the cut.
     select
         cut.*,
         greatest(
             start_at,
             date_bin(
                 '15 minutes',
-                least(end_at, coalesce(cast(:as_of as timestamptz), now()) - interval '2 hours'),
+                least(end_at, (select min(refreshed_at) from rollup.state) - interval '15 minutes'),
                 timestamptz '2000-01-01 00:00Z'
             )
         ) as rows_from
