@@ -134,6 +134,38 @@ def test_the_menu_of_a_panel_shows_the_query_as_it_ran(dashboard, window):
     window.assert_clean()
 
 
+@pytest.mark.parametrize(
+    ("panel", "question"),
+    [("late_installments_by_bucket", "Pagos programados"), ("active_credits_by_tier", "Créditos")],
+)
+def test_a_click_on_a_bar_of_today_opens_as_many_rows_as_it_says(dashboard, window, panel, question):
+    window.open(dashboard.url)
+    bars = window.page.locator(f'.st-key-panel-{panel} svg path[aria-roledescription="bar"]')
+    bars.first.scroll_into_view_if_needed()
+    tallest = max(range(bars.count()), key=lambda number: bars.nth(number).bounding_box()["height"])
+    bars.nth(tallest).click()
+    opened = window.page.locator(f".st-key-rows-{panel}")
+    opened.get_by_text(f": {question}").wait_for()
+    # The ledger moves on while the page stands: what has changed is told with both numbers.
+    clicked = "".join(filter(str.isdigit, bars.nth(tallest).get_attribute("aria-label").rpartition(":")[2]))
+    assert clicked in opened.inner_text().replace(",", "")
+    window.assert_clean()
+
+
+def test_the_menu_below_the_numbers_shows_the_query_of_the_chosen_one_and_takes_the_keyboard(dashboard, window):
+    window.open(dashboard.url)
+    window.page.get_by_role("button", name="Consulta y datos").last.focus()
+    window.page.keyboard.press("Enter")
+    window.wait_for_text("Cifra")
+    window.page.get_by_role("combobox", name="Cifra").click()
+    window.page.get_by_role("option", name="Pagos vencidos").click()
+    window.page.get_by_role("tab", name="Consulta").click()
+    window.wait_for_text("rollup.installments")
+    window.page.keyboard.press("Escape")
+    window.page.locator('[data-testid="stPopoverBody"]').wait_for(state="detached")
+    window.assert_clean()
+
+
 def test_the_downloads_hold_the_data(dashboard, window):
     window.open(dashboard.url)
     window.page.locator('[class*="st-key-curve-of-the-day-menu"] button').first.click()
