@@ -41,7 +41,7 @@ LANES = {
     "log": _("Logs"),
     "span": _("Spans"),
     "error": _("Errors"),
-    "alert": _("Alerts"),
+    "alert": _("Alerts and changes"),
     "incident": _("Incidents"),
 }
 KINDS = {
@@ -56,10 +56,13 @@ LEDGER_KINDS = {
     "score": _("HASE score"),
     "decision": _("Decision"),
     "disbursement": _("Disbursement"),
-    "installment": _("Installments"),
-    "payment": _("Payments"),
-    "call": _("Calls"),
+    "installment": _("Installment"),
+    "payment": _("Payment"),
+    "call": _("Call"),
 }
+EVENT_KINDS = {"alert": _("Alert"), "incident": _("Incident"), "deployment": _("Deployment")}
+# What is shorter than this share of the period is drawn as a moment: as a bar nobody would see it.
+SEEN = 1 / 250
 STATES = {"failed": "✗", "good": "✓"}
 OPEN = {
     "integrations": (_("Its call"), "hub"),
@@ -105,6 +108,9 @@ try:
         capitals = threads.known_as(typed.upper())
         known = capitals if capitals.kind else known
 except queries.SourceError as error:
+    if error.kind == "not_configured":
+        st.caption(f":material/settings: {_(sentence_of(error))}")
+        st.stop()
     st.error(_(sentence_of(error)), icon=":material/error:")
     st.button(_("Retry"), icon=":material/refresh:", type="tertiary")
     st.stop()
@@ -171,8 +177,10 @@ def what_of(row: Any) -> str:
 
 
 def kind_of(row: Any) -> str:
-    """The kind beside it: of the ledger in the viewer's language."""
-    return LEDGER_KINDS.get(row.kind, row.kind) if row.source in {"ledger", "call"} else str(row.kind)
+    """The kind beside it: of the ledger and of events in the viewer's language."""
+    if row.source in {"ledger", "call"}:
+        return LEDGER_KINDS.get(row.kind, row.kind)
+    return EVENT_KINDS.get(row.kind, str(row.kind)) if row.source in {"alert", "incident"} else str(row.kind)
 
 
 def tell_notes(found: threads.Thread) -> None:
@@ -203,6 +211,7 @@ def thread_timeline() -> Figure:
     moments = shown(found.moments)
     told = moments.assign(
         kind=moments["source"],
+        until=moments["until"].where(moments["until"] - moments["at"] >= (end - start) * SEEN),
         what=[f"{kind_of(row)}: {what_of(row)}"[:160] for row in moments.itertuples(index=False)],
         amount=[money(value) if not pd.isna(value) else "" for value in moments["amount"]],
         detail=moments["detail"].str.slice(0, 160),
@@ -280,14 +289,14 @@ def thread_moments() -> Figure:
         selection_mode="single-row",
         alt=_("All that happened"),
         column_config={
-            "at": st.column_config.DatetimeColumn(_("When"), format="YYYY-MM-DD HH:mm:ss.SSS", width=180),
-            "source": st.column_config.TextColumn(_("Source"), width=90),
+            "at": st.column_config.DatetimeColumn(_("When"), format="DD MMM HH:mm:ss.SSS", width=150),
+            "source": st.column_config.TextColumn(_("Source"), width=105),
             "state": st.column_config.TextColumn("", width=30),
             "kind": st.column_config.TextColumn(_("Kind"), width=110),
-            "what": st.column_config.TextColumn(_("What"), width=340),
-            "lasted": st.column_config.TextColumn(_("Lasted"), width=80),
-            "amount": st.column_config.TextColumn(_("Amount"), width=100, alignment="right"),
-            "detail": st.column_config.TextColumn(_("Detail"), width=240),
+            "what": st.column_config.TextColumn(_("What"), width=290),
+            "lasted": st.column_config.TextColumn(_("Lasted"), width=70),
+            "amount": st.column_config.TextColumn(_("Amount"), width=90, alignment="right"),
+            "detail": st.column_config.TextColumn(_("Detail")),
         },
     )
     picked = state["selection"]["rows"]

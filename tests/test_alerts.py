@@ -950,7 +950,7 @@ def test_sources_that_are_down_are_told_in_a_sentence_in_the_viewers_language(vi
     )
     try:
         read = words(page("es", view=view))
-        expected = "base de datos" if view == "history" else "No se puede alcanzar a Alertmanager."
+        expected = "base de datos" if view == "history" else "No hay conexión con Alertmanager."
         assert expected in read, read
     finally:
         queries.disconnect()

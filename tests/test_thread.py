@@ -428,6 +428,26 @@ def test_the_page_stands_without_the_ledger():
     assert "The ledger cannot be reached." in words(app)
 
 
+def test_without_a_configured_ledger_a_quiet_line_says_which_setting_names_it():
+    components.set_default_language("en")
+    queries.connect(Sources())
+    app = drawn(id="C1")
+    queries.disconnect()
+    assert not app.exception
+    assert not app.error
+    assert "set MIRADOR_LEDGER_URL" in words(app)
+
+
+def test_alerts_and_changes_are_named_in_the_viewers_language(connected):
+    components.set_default_language("es")
+    app = drawn(id="C1")
+    components.set_default_language("en")
+    assert not app.exception
+    kinds = set(app.dataframe[0].value["kind"])
+    assert {"Pago", "Llamada"} <= kinds
+    assert not kinds & {"alert", "incident", "deployment"}
+
+
 @pytest.mark.browser
 @pytest.mark.skipif(chromium_path() is None, reason="No Chromium on this machine")
 def test_a_moment_that_is_picked_opens_and_leads_to_its_lines(company, server_dir):
