@@ -22,7 +22,8 @@ from components.i18n import _, clock, day_name, is_unknown, ngettext, number, wh
 from components.words import value_name
 
 PAGE_ROWS = 50
-ROW_HEIGHT = 35
+# Of a grid in the theme's font of 15 px: a list ends with its last row.
+ROW_HEIGHT = 33
 TABLE_ROWS = 12
 POLL_SECONDS = 1.0
 

@@ -239,7 +239,10 @@ def filter_bar(
     url.restore("period", DEFAULT_PERIOD, one_of(PERIODS))
     custom = st.session_state["period"] == CUSTOM
     widgets = 1 + 2 * custom + compare + bool(tiers) + (segment is not None) + events
-    with st.grid(widgets, min_column_width=150, vertical_alignment="center", gap=("xsmall", "small"), key="filters"):
+    # One alone would be as wide as the page.
+    with st.grid(
+        max(widgets, 4), min_column_width=150, vertical_alignment="center", gap=("xsmall", "small"), key="filters"
+    ):
         first, last, period = _period(url, today, earliest)
         comparison = _comparison(url) if compare else "none"
         chosen = _several(url, "tiers", _("Tier"), _("All tiers"), tiers) if tiers else ()

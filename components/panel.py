@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from components.drill import drillable, generation, open_rows, picked_mark
+from components.drill import ROW_HEIGHT, drillable, generation, open_rows, picked_mark
 from components.frame import Figure, age_line, answer_of, fill_menu, guarded, menu, refresh_seconds, unstamped, waiting
 from components.i18n import _
 from components.kept import Drawing
@@ -27,7 +27,6 @@ from components.table import as_drawn
 
 # Nothing needs no more room than its sentence.
 EMPTY_HEIGHT = 160
-ROW_HEIGHT = 35
 
 
 def panel(

@@ -218,7 +218,7 @@ with history:
 
 @panel(
     _("Applications"),
-    height=min(38 + 35 * max(len(applications), 1), 320),
+    height=320,
     help=_("Newest first."),
     key="driver-applications",
 )

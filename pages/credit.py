@@ -27,6 +27,8 @@ from components import (
     timeline,
     value_name,
 )
+from components.filters import tell_refused
+from components.url import Url, some_of
 from queries.stories import KINDS, story
 
 HERE = Path(__file__).parent
@@ -341,15 +343,19 @@ with payment_column:
         )
 
 
+url = Url()
+url.restore("kinds", [], some_of(KINDS))
 kinds = st.pills(
     _("Kinds"),
     KINDS,
     format_func=LANES.__getitem__,
     selection_mode="multi",
-    default=None,
     key="kinds",
     label_visibility="collapsed",
 )
+url.keep("kinds", kinds, list(kinds), default=not kinds)
+url.write()
+tell_refused(url)
 
 
 @panel(

@@ -15,6 +15,9 @@ from app.auth import viewer
 from app.settings import settings
 from components import _, day_name, filter_bar, ngettext, number, sentence_of, when
 from components.charts import event_names
+from components.drill import ROW_HEIGHT
+from components.filters import tell_refused
+from components.url import Url, some_of
 from queries.events import INCIDENT_DAYS, KINDS
 
 zone = queries.timezone()
@@ -134,21 +137,19 @@ if writes and adding.button(_("Add an event"), icon=":material/add:", type="prim
     add()
 
 filters = filter_bar(today, earliest=today - timedelta(days=730), compare=False, events=False)
-linked = [kind for kind in st.query_params.get_all("kind") if kind in KINDS]
+url = Url()
+url.restore("kind", [], some_of(KINDS))
 kinds = st.pills(
     _("Kind"),
     KINDS,
     format_func=lambda kind: names.get(kind, kind),
     selection_mode="multi",
-    default=linked,
-    key="event_kinds",
+    key="kind",
     label_visibility="collapsed",
 )
-if linked != kinds:
-    if kinds:
-        st.query_params["kind"] = kinds
-    else:
-        st.query_params.pop("kind", None)
+url.keep("kind", kinds, list(kinds), default=not kinds)
+url.write()
+tell_refused(url)
 
 found = queries.events(filters.first, filters.last)
 for sentence in found.attrs["missing"]:
@@ -194,7 +195,7 @@ table = pd.DataFrame(
 picked = st.dataframe(
     table,
     hide_index=True,
-    height=min(38 + 35 * len(table), 600),
+    height=min(ROW_HEIGHT * (len(table) + 1) + 3, 600),
     key="events:table",
     on_select="rerun",
     selection_mode="single-row",

@@ -531,6 +531,24 @@ def test_a_person_writes_an_event_and_bad_input_keeps_what_was_typed(kept, state
     assert (row.title, row.kind, row.link, row.created_by) == ("Cut-off 65", "cutoff", "https://wiki/cut-off", "local")
 
 
+def test_a_link_narrows_the_kinds_and_one_that_cannot_be_is_told(page, kept):
+    now = datetime.now(ZONE)
+    for kind in ("cutoff", "other"):
+        state.add_event(kept, ANALYST, written(kind=kind, title=kind, starts_at=now), once=kind)
+    page.session_state["lang"] = "en"
+    page.query_params["kind"] = "cutoff"
+    test = page.run()
+    assert not test.exception
+    assert not test.warning
+    assert test.dataframe[0].value["title"].tolist() == ["cutoff"]
+    test.button_group(key="kind").set_value([]).run()
+    assert "kind" not in test.query_params
+    assert len(test.dataframe[0].value) == 2
+    test.query_params["kind"] = "earthquake"
+    test.run()
+    assert "earthquake" in test.warning[0].value
+
+
 def test_without_a_state_database_the_page_says_how_to_have_one(page, kept, monkeypatch):
     monkeypatch.setattr("app.settings.settings", lambda: kept.model_copy(update={"state_url": None}))
     queries.connect(queries.Sources())
