@@ -476,7 +476,7 @@ def set_aside() -> None:
                 told.with_source(frame, told.active()),
                 _("Inhibited"),
                 by=("text", _("Says it already")),
-                starts_at=("datetime", _("Since")),
+                starts_at=st.column_config.DatetimeColumn(_("Since"), format="DD MMM HH:mm"),
             )
 
 
@@ -513,7 +513,8 @@ def show_history() -> None:
             height=240,
         )
 
-    with st.grid(2, min_column_width=360):
+    # Side by side only where both have room for all of their columns.
+    with st.grid(2, min_column_width=560):
 
         @panel(
             _("Noisiest alerts"),

@@ -290,10 +290,10 @@ def thread_moments() -> Figure:
         alt=_("All that happened"),
         column_config={
             "at": st.column_config.DatetimeColumn(_("When"), format="DD MMM HH:mm:ss.SSS", width=150),
-            "source": st.column_config.TextColumn(_("Source"), width=105),
+            "source": st.column_config.TextColumn(_("Source"), width=125),
             "state": st.column_config.TextColumn("", width=30),
             "kind": st.column_config.TextColumn(_("Kind"), width=110),
-            "what": st.column_config.TextColumn(_("What"), width=290),
+            "what": st.column_config.TextColumn(_("What"), width=275),
             "lasted": st.column_config.TextColumn(_("Lasted"), width=70),
             "amount": st.column_config.TextColumn(_("Amount"), width=90, alignment="right"),
             "detail": st.column_config.TextColumn(_("Detail")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -937,6 +938,28 @@ def test_nothing_configured_is_told_quietly(view: str):
         assert "define MIRADOR_" in words(page("es", view=view))
     finally:
         queries.disconnect()
+
+
+def test_each_cost_has_its_singular_in_both_languages(
+    house: Settings, alertmanager: Alerts, as_engineer: None, monkeypatch: pytest.MonkeyPatch
+):
+    alertmanager.post("BackendDown")
+    alertmanager.wait_for(lambda: bool(alertmanager.held()))
+    kinds = [f"{of}_waiting" for of in ("applications", "disbursements", "payments")]
+    kinds += [f"{of}_missing" for of in ("applications", "disbursements", "payments", "approvals")]
+
+    def read(language: str, count: float) -> list[str]:
+        losses = [told.Loss(what, count, 155.0, NOON) for what in [*kinds, "late_installments"]]
+        monkeypatch.setattr(told, "cost_of", lambda *asked, **more: losses)
+        return re.findall(
+            r"\b(?:cerca de |about )?\d (\w+)", "\n".join(re.findall(r":small\[.*?\]", words(page(language))))
+        )
+
+    for language in ("en", "es"):
+        one, two = read(language, 1.0), read(language, 2.0)
+        assert len(one) == len(two) == 8, (one, two)
+        assert not [word for word in one if word.endswith("s")]
+        assert all(word.endswith("s") for word in two)
 
 
 @pytest.mark.parametrize("view", ["now", "history", "silences"])
