@@ -100,8 +100,12 @@ def _text(value: Any) -> str:
 
 
 def _sought(call_id: int) -> Sought | None:
-    """What the ledger's row of a call is known by elsewhere; None without a row. Raises SourceError."""
-    found = queries.ledger("integrations/call", {"call_id": call_id})
+    """What the ledger's row of a call is known by elsewhere; None without a row."""
+    try:
+        found = queries.ledger("integrations/call", {"call_id": call_id})
+    except queries.SourceError:
+        # The panel of the row says it, with a way to try again: once is enough.
+        return None
     if found.empty:
         return None
     return _sought_of(next(found.itertuples()))
@@ -139,15 +143,14 @@ def _facts(one: Any) -> None:
     )
     if _text(one.error_message):
         st.code(one.error_message, language=None, wrap_lines=True)
+    said = [f"{_('Made')} {one.called_at:%Y-%m-%d %H:%M:%S}"]
+    if failed and pd.isna(one.retried_at):
+        said.append(_("Not come back on retry"))
+    elif failed:
+        said.append(_("Came back on retry {when}").format(when=when(one.retried_at)))
+    st.caption(" · ".join(said))
     left, right = st.columns(2)
     with left:
-        st.caption(f"{_('Made')} {one.called_at:%Y-%m-%d %H:%M:%S}")
-        if failed:
-            st.caption(
-                _("Came back on retry {when}").format(when=when(one.retried_at))
-                if not pd.isna(one.retried_at)
-                else _("Not come back on retry")
-            )
         for label, value in ((_("Request"), one.request_id), (_("Trace"), one.trace_id)):
             if _text(value):
                 st.caption(label)

@@ -105,28 +105,26 @@ def curve(name: str, unit: str, title: str, color: str | None = None, **options:
 
 def traffic() -> None:
     """How much it is asked, what fails and how long it takes."""
-    left, right = st.columns(2)
-    with left:
 
-        @panel(
-            _("Request rate"),
-            height=260,
-            help=_("Requests a second by method and route template."),
-            key="request-rate",
+    @panel(
+        _("Request rate"),
+        height=260,
+        help=_("Requests a second by method and route template."),
+        key="request-rate",
+    )
+    def request_rate() -> Figure:
+        return line(
+            labelled(measured("request_rate"), "method", "endpoint"),
+            x="time",
+            y="value",
+            unit="/s",
+            title=_("Request rate"),
+            color="what",
+            events=happened(),
+            zero=True,
         )
-        def request_rate() -> Figure:
-            return line(
-                labelled(measured("request_rate"), "method", "endpoint"),
-                x="time",
-                y="value",
-                unit="/s",
-                title=_("Request rate"),
-                color="what",
-                events=happened(),
-                zero=True,
-            )
 
-    with right:
+    with st.grid(3, min_column_width=300):
 
         @panel(
             _("Error rate"),
@@ -137,9 +135,6 @@ def traffic() -> None:
         def error_rate() -> Figure:
             return curve("error_rate", "share", _("Error rate"), target=(ERROR_LINE, _("5 % line")))
 
-    left, right = st.columns(2)
-    with left:
-
         @panel(
             _("Latency (p50, p95, p99)"),
             height=260,
@@ -148,8 +143,6 @@ def traffic() -> None:
         )
         def latency() -> Figure:
             return curve("latency", "s", _("Latency (p50, p95, p99)"), "quantile", target=(0.3, "300 ms"))
-
-    with right:
 
         @panel(
             _("Requests within 300 ms"),
@@ -206,30 +199,26 @@ def endpoints() -> None:
 
 def stores() -> None:
     """What it stands on, as the API itself measures it: its database, its pool, Redis."""
-    left, right = st.columns(2)
-    with left:
 
-        @panel(
-            _("Database time, p95"),
-            height=260,
-            help=_(
-                "By table and operation, over all replicas (sum by le), interpolated within the histogram's bucket."
-            ),
-            key="database",
+    @panel(
+        _("Database time, p95"),
+        height=260,
+        help=_("By table and operation, over all replicas (sum by le), interpolated within the histogram's bucket."),
+        key="database",
+    )
+    def database() -> Figure:
+        return line(
+            labelled(measured("database"), "operation", "table"),
+            x="time",
+            y="value",
+            unit="s",
+            title=_("Database time, p95"),
+            color="what",
+            events=happened(),
+            zero=True,
         )
-        def database() -> Figure:
-            return line(
-                labelled(measured("database"), "operation", "table"),
-                x="time",
-                y="value",
-                unit="s",
-                title=_("Database time, p95"),
-                color="what",
-                events=happened(),
-                zero=True,
-            )
 
-    with right:
+    with st.grid(3, min_column_width=300):
 
         @panel(
             _("Connection pool"),
@@ -250,14 +239,9 @@ def stores() -> None:
                 zero=True,
             )
 
-    left, right = st.columns(2)
-    with left:
-
         @panel(_("Redis commands"), height=240, help=_("Commands a second."), key="redis-commands")
         def redis_commands() -> Figure:
             return curve("redis_commands", "/s", _("Redis commands"), "command", height=240)
-
-    with right:
 
         @panel(_("Redis commands that fail"), height=240, help=_("Failed over all, by command."), key="redis-failures")
         def redis_failures() -> Figure:

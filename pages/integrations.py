@@ -132,12 +132,10 @@ if not instead:
     elif not span.fine:
         start, end = told.whole_hours(span.start, span.end)
         span = replace(span, start=start, end=end)
-    chosen = choice_filter(
-        _("Integration"),
-        (ALL, *names),
-        {ALL: _("All")} | {name: str(value_name(name)) for name in names},
-        key="integration",
-    )
+    chosen = ALL
+    if names or "integration" in st.query_params:
+        shown_as = {ALL: _("All")} | {name: str(value_name(name)) for name in names}
+        chosen = choice_filter(_("Integration"), (ALL, *names), shown_as, key="integration")
     only: tuple[str, ...] = () if chosen == ALL else (chosen,)
     # What a chart tells apart: the endpoints of one integration, or the integrations.
     part = "endpoint" if only else "integration"
@@ -206,12 +204,26 @@ def open_alerts() -> tuple[dict[str, pd.DataFrame], str]:
 
 def by_metrics() -> Mapping[str, str]:
     """What the metrics say of each integration over the span, in a line; nothing where they do not answer."""
+    if not queries.is_configured("metrics"):
+        return {}
     try:
         calls = queries.metrics("integrations/calls", span.stretch, deadline=4)
         quantiles = queries.metrics("integrations/quantiles", span.stretch, deadline=4)
     except queries.SourceError:
         return {}
     return metrics_lines(calls, quantiles, span.seconds)
+
+
+def without_ledger(error: queries.SourceError, metrics: Mapping[str, str]) -> Figure:
+    """What is known of each integration while the ledger does not answer: the metrics and the open alerts."""
+    st.markdown(f":material/error: {_(sentence_of(error))}")
+    found, _missing = open_alerts()
+    for name, words in metrics.items():
+        with st.container(border=True, gap="xsmall"):
+            st.markdown(f"**{literal(value_name(name))}**  \n:small[{words}]")
+            if name in found:
+                alert_links(found[name], onward(integration=name))
+    return Figure(None, pd.DataFrame({"integration": [*metrics], "metrics": [*metrics.values()]}), drawn=True)
 
 
 def all_of_them() -> None:
@@ -228,7 +240,12 @@ def all_of_them() -> None:
         key="cards",
     )
     def cards() -> Figure:
-        latest = told.worst_first(queries.ledger("integrations/latest", {}))
+        try:
+            latest = told.worst_first(queries.ledger("integrations/latest", {}))
+        except queries.SourceError as error:
+            if metrics := by_metrics():
+                return without_ledger(error, metrics)
+            raise
         summary = told.totals(asked("summary"), ["integration"])
         whole = {row.integration: row for row in summary.itertuples()}
         cost, late = costs(), late_costs()
@@ -244,7 +261,7 @@ def all_of_them() -> None:
             mark_link(mark("integration_error_rate", queries.business_day(queries.timezone())))
         # The rows stand; what Alertmanager and the metrics say is added as it comes.
         found, missing = open_alerts()
-        metrics = by_metrics() if queries.is_configured("metrics") else {}
+        metrics = by_metrics()
         for name, place in places.items():
             quiet = [] if missing or name in found else [_("No open alert.")]
             with place.container(gap="xsmall"):

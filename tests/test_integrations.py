@@ -1026,6 +1026,27 @@ def test_without_prometheus_the_ledgers_half_stands(failing, ledger):
     assert "Disbursements held up: 2" in said
 
 
+def test_without_the_ledger_the_metrics_say_what_they_know(known_series, ledger):
+    before = sources._connected().sources
+    queries.connect(
+        Sources(
+            ledger_url="postgresql://nobody@127.0.0.1:9/none",
+            prometheus=Prometheus(url=known_series[0]),
+            scrape_interval=60,
+            connect_timeout=1,
+        )
+    )
+    try:
+        app = page(range="6h")
+    finally:
+        queries.connect(before)
+    assert not app.exception
+    said = words(app)
+    assert "The ledger cannot be reached." in said
+    # A little less than 6: one of its replicas restarted.
+    assert re.search(r"\*\*a\*\*  \n:small\[By the metrics, about: [56]\.\d calls/min · (9\.9|10\.\d) %", said)
+
+
 def test_without_the_ledger_the_page_stands_and_keeps_the_links_integration(ledger):
     before = sources._connected().sources
     queries.connect(Sources(ledger_url="postgresql://nobody@127.0.0.1:9/none", connect_timeout=1))
