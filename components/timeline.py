@@ -126,9 +126,7 @@ def timeline(
 
 
 def _ticks(length: pd.Timedelta) -> str:
-    """How the axis names its ticks; d3's own choice writes hours as AM and PM."""
-    if length <= pd.Timedelta(days=2):
-        return "%H:%M"
+    """How the axis names its ticks, always with the day; d3's own choice writes hours as AM and PM."""
     if length <= pd.Timedelta(days=6):
         # Several ticks a day: the day alone would stand twice.
         return "%e %b %H:%M"

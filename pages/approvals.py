@@ -415,6 +415,7 @@ if section("rate"):
                 unit="share",
                 title=_("The hour before, live"),
                 target=target,
+                events=queries.events(today - timedelta(days=1), today) if filters.events else None,
                 zero=True,
                 height=236,
             )

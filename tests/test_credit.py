@@ -413,6 +413,15 @@ def test_the_timeline_shows_what_happened_in_the_company_above_its_lanes(ledger)
     assert titles == {"hase-4.0"}
 
 
+def test_the_axis_of_a_short_story_names_its_day(ledger):
+    filled(ledger)
+    moments = told()
+    begun = moments[moments["at"] <= moments["at"].min() + timedelta(hours=12)].assign(amount="", detail="")
+    spec = timeline(begun, lanes={kind: kind for kind in KINDS}, title="t", now=NOW).chart.to_dict()
+    formats = {layer["encoding"]["x"]["axis"]["format"] for layer in spec["layer"] if "axis" in layer["encoding"]["x"]}
+    assert formats == {"%e %b %H:%M"}
+
+
 # --- the pages --------------------------------------------------------------------------------------------------------
 
 
