@@ -18,10 +18,11 @@ import elasticsearch
 import opensearchpy
 import pandas as pd
 import requests
+from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
 from queries.errors import SourceError
-from queries.http_client import HttpClient
+from queries.http_client import HttpClient, bound_heads
 from queries.logs_client import (
     LEVELS,
     LINES,
@@ -335,6 +336,9 @@ class ElasticsearchClient:
         """Both clients bound each read; here the whole answer is, in time and bytes, and nothing is followed."""
         # Where the key goes is said by the settings alone: no proxy, no .netrc, no redirect.
         session.trust_env = False
+        for adapter in session.adapters.values():
+            if isinstance(adapter, HTTPAdapter):
+                bound_heads(adapter)
         send = session.send
 
         def bounded_send(request: requests.PreparedRequest, **options: Any) -> requests.Response:

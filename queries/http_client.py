@@ -6,7 +6,10 @@ one deadline covers connecting, waiting and reading, and an answer that is longe
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import socket
 import threading
 import time
 from collections.abc import Mapping
@@ -15,13 +18,125 @@ from urllib.parse import quote
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import HTTPError
+from urllib3 import HTTPConnectionPool, HTTPResponse, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 from urllib3.util.retry import Retry
 
 from queries.errors import SourceError
 
 MAX_BYTES = 16 * 2**20
 CHUNK = 64 * 1024
+
+
+class _BoundedHead(HTTPConnection):
+    """Waits for the head of an answer no longer than its timeout, however its bytes come."""
+
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]
+        """The answer, its body unread. Raises TimeoutError."""
+        wire, seconds = self.sock, self.timeout
+        if wire is None or not isinstance(seconds, int | float):
+            return super().getresponse()
+        late = threading.Event()
+
+        def end() -> None:
+            late.set()
+            with contextlib.suppress(OSError):
+                # The read that waits is woken; what comes after it all the same is no longer waited for.
+                wire.settimeout(0.001)
+                wire.shutdown(socket.SHUT_RDWR)
+
+        timer = threading.Timer(seconds, end)
+        timer.daemon = True
+        timer.start()
+        try:
+            answer = super().getresponse()
+        except Exception:
+            if late.is_set():
+                raise TimeoutError("timed out") from None
+            raise
+        finally:
+            timer.cancel()
+        if late.is_set():
+            # What was cut in the middle of its head reads like a head that ended.
+            raise TimeoutError("timed out")
+        return answer
+
+
+class _BoundedHeadTls(_BoundedHead, HTTPSConnection):
+    """The same over TLS."""
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _BoundedHead
+
+
+class _PoolTls(HTTPSConnectionPool):
+    ConnectionCls = _BoundedHeadTls
+
+
+class BoundedAdapter(HTTPAdapter):
+    """For a session of `requests`: the read timeout bounds the head of an answer as a whole, not each read of it."""
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        """As for all, with connections of its own."""
+        super().init_poolmanager(*args, **options)
+        bound_heads(self)
+
+
+def bound_heads(adapter: HTTPAdapter) -> None:
+    """The same for an adapter that a library has made, before it is used."""
+    adapter.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _PoolTls}
+    # Some make their pool of connections ahead.
+    adapter.poolmanager.clear()
+
+
+class WholeAnswers(BoundedAdapter):
+    """For a library that reads answers by itself: it is given the whole of each, bounded in time and bytes.
+
+    `seconds` is from asking to the last byte. Raises what `requests` raises, and SourceError(too_large).
+    """
+
+    def __init__(self, *, seconds: float, too_large: SourceError, max_bytes: int, **options: Any) -> None:
+        super().__init__(**options)
+        self._seconds = seconds
+        self._max_bytes = max_bytes
+        self._too_large = too_large
+
+    def send(
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,
+        timeout: Any = None,
+        verify: Any = True,
+        cert: Any = None,
+        proxies: Mapping[str, str] | None = None,
+    ) -> requests.Response:
+        """Ask, and read all of the answer."""
+        until = time.monotonic() + self._seconds
+        answer = super().send(request, stream=True, timeout=timeout, verify=verify, cert=cert, proxies=proxies)
+        content = bytearray()
+        try:
+            while part := answer.raw.read1(CHUNK, decode_content=True):
+                content += part
+                if len(content) > self._max_bytes:
+                    told = self._too_large
+                    raise SourceError(told.sentence, kind=told.kind, source=told.source)
+                if time.monotonic() > until:
+                    raise requests.ReadTimeout(request=request)
+        except (ReadTimeoutError, TimeoutError):
+            answer.close()
+            raise requests.ReadTimeout(request=request) from None
+        except (HTTPError, OSError) as error:
+            answer.close()
+            if isinstance(error, requests.RequestException):
+                raise
+            raise requests.exceptions.ChunkedEncodingError(error, request=request) from None
+        except SourceError:
+            answer.close()
+            raise
+        answer.raw = HTTPResponse(io.BytesIO(bytes(content)), status=answer.status_code, preload_content=False)
+        return answer
 
 
 class HttpClient:
@@ -51,7 +166,7 @@ class HttpClient:
         self._connect_timeout = connect_timeout
         self._max_bytes = max_bytes
         self._headers = {"Accept": "application/json", **(headers or {})}
-        self._adapter = HTTPAdapter(pool_maxsize=connections, max_retries=Retry(total=0, raise_on_status=False))
+        self._adapter = BoundedAdapter(pool_maxsize=connections, max_retries=Retry(total=0, raise_on_status=False))
         # A session is not made for several threads at once: each has its own, on one pool of connections.
         self._local = threading.local()
         # A file of certificates, where the server's is not signed by what everyone trusts.

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 import psycopg
 from psycopg import sql
-from sqlalchemy import Connection, create_engine, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import NullPool
@@ -100,8 +100,10 @@ class LedgerClient:
             hide_parameters=True,
             connect_args=connect_args,
         )
+        _bounded_beginning(self._engine, query_timeout + 1)
         # Each stream has a connection of its own: the pages' pool is not theirs to empty.
         self._streams = create_engine(parsed, poolclass=NullPool, hide_parameters=True, connect_args=connect_args)
+        _bounded_beginning(self._streams, query_timeout + 1)
 
     def run(self, query: Query, params: dict[str, Any]) -> tuple[pd.DataFrame, str, tuple[str, ...]]:
         """Ask once and give (frame, the statement with its parameters filled in, no warnings). Raises SourceError.
@@ -248,6 +250,25 @@ class LedgerClient:
         for raw in running:
             cut(raw)
         self._engine.dispose(close=not running)
+
+
+def _bounded_beginning(engine: Engine, seconds: float) -> None:
+    """Cut a new connection that is not ready by then: SQLAlchemy asks a server its version before anybody watches.
+
+    A pooler before a server that is away lets one in and then holds this first question.
+    """
+
+    @event.listens_for(engine, "connect", insert=True)
+    def begin(raw: psycopg.Connection[Any], record: Any) -> None:
+        timer = threading.Timer(seconds, cut, [raw])
+        timer.daemon = True
+        record.info["beginning"] = timer
+        timer.start()
+
+    @event.listens_for(engine, "checkout")
+    def ready(raw: psycopg.Connection[Any], record: Any, proxy: Any) -> None:
+        if timer := record.info.pop("beginning", None):
+            timer.cancel()
 
 
 def cut(raw: psycopg.Connection[Any]) -> None:

@@ -20,16 +20,17 @@ import pandas as pd
 import requests
 from prometheus_api_client import PrometheusConnect
 from prometheus_api_client.exceptions import PrometheusApiClientException
-from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
 from queries.errors import SourceError
+from queries.http_client import WholeAnswers
 from queries.library import Query, escape_label, escape_regex
 
 MAX_POINTS = 11_000
 MAX_SERIES = 2_000
 # Samples as they were scraped, of one question: the whole of an answer is in memory.
 MAX_SAMPLES = 4_000_000
+MAX_BYTES = 256 * 2**20
 SAMPLES_CHUNK = 6 * 3600
 POINTS = 240
 # For VictoriaMetrics; Prometheus does not read them. Its cache would move the moments of a question to multiples of the
@@ -90,7 +91,21 @@ class MetricsClient:
             timeout=(connect_timeout, query_timeout),
             method="POST",
         )
-        session.mount(url.rstrip("/"), HTTPAdapter(pool_maxsize=connections, max_retries=retry))
+        too_large = SourceError(
+            f"This answer is larger than {MAX_BYTES // 2**20} MiB: choose a shorter period or narrow the choice.",
+            kind="too_large",
+            source="metrics",
+        )
+        session.mount(
+            url.rstrip("/"),
+            WholeAnswers(
+                seconds=query_timeout,
+                too_large=too_large,
+                max_bytes=MAX_BYTES,
+                pool_maxsize=connections,
+                max_retries=retry,
+            ),
+        )
 
     def _keep_warnings(self, response: requests.Response, *_: object, **__: object) -> None:
         if response.ok and (b'"warnings"' in response.content or b'"infos"' in response.content):
@@ -106,9 +121,13 @@ class MetricsClient:
             raise _told(error, query.name) from None
         except requests.Timeout:
             raise SourceError("Prometheus has not answered in time.", kind="timeout", source="metrics") from None
-        except (requests.JSONDecodeError, KeyError, TypeError):
+        except (requests.JSONDecodeError, RecursionError, KeyError, TypeError, ValueError, IndexError, AttributeError):
             raise SourceError(
                 "What answers at MIRADOR_PROMETHEUS_URL is not the Prometheus API.", kind="refused", source="metrics"
+            ) from None
+        except requests.exceptions.ChunkedEncodingError:
+            raise SourceError(
+                "Prometheus broke off in the middle of its answer.", kind="down", source="metrics"
             ) from None
         except requests.RequestException:
             raise SourceError("Prometheus cannot be reached.", kind="down", source="metrics") from None

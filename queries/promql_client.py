@@ -21,6 +21,7 @@ import pandas as pd
 
 from queries.errors import Kind, SourceError
 from queries.http_client import MAX_BYTES, HttpClient
+from queries.metrics_client import EXACTLY
 
 MAX_SERIES = 2_000
 # More than this Prometheus itself refuses.
@@ -131,7 +132,7 @@ class PromqlClient(HttpClient):
 
     def _asked(self, path: str, text: str, when: Mapping[str, str]) -> pd.DataFrame:
         # Newer servers end a list that is longer than it may be; older ones take no notice of the limit.
-        form = {"query": text, **when, "timeout": f"{self.timeout:g}s", "limit": str(MAX_SERIES + 1)}
+        form = {"query": text, **when, **EXACTLY, "timeout": f"{self.timeout:g}s", "limit": str(MAX_SERIES + 1)}
         try:
             body = self._body("POST", f"/api/v1/{path}", form=form, timeout=self.timeout + 1)
         except PromqlError as error:

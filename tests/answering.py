@@ -17,6 +17,8 @@ class Server:
     def __init__(self) -> None:
         self.answer: Answer = said(b"{}")
         self.asked: list[bytes] = []
+        # Around each connection, for TLS.
+        self.wrap: Callable[[socket.socket], socket.socket] = lambda connection: connection
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         threading.Thread(target=self._serve, daemon=True).start()
@@ -30,12 +32,9 @@ class Server:
             threading.Thread(target=self._one, args=(connection,), daemon=True).start()
 
     def _one(self, connection: socket.socket) -> None:
-        with connection:
-            self.asked.append(connection.recv(65536))
-            try:
-                self.answer(connection)
-            except OSError:
-                return
+        with contextlib.suppress(OSError), self.wrap(connection) as opened:
+            self.asked.append(opened.recv(65536))
+            self.answer(opened)
 
     def close(self) -> None:
         # Closed alone, a socket that waits in accept() takes one more connection.

@@ -29,6 +29,7 @@ from app.state import NotAllowed
 from demo.servers import free_port
 from queries import Prometheus, SourceError, Sources, explorer, promql_client
 from queries.explorer import PromqlError, Question
+from queries.metrics_client import EXACTLY
 from tests.conftest import drop_ledger, new_ledger
 from tests.dashboard import chromium, chromium_path, serve, viewer
 
@@ -407,7 +408,8 @@ def test_whatever_is_asked_stands_in_the_query_field_alone(text):
     for _, _, options in sent:
         assert options["form"]["query"] == explorer.cleaned(text)
         assert not {"params", "body"} & set(options)
-        assert set(options["form"]) <= {"query", "time", "start", "end", "step", "timeout", "limit"}
+        assert options["form"].items() >= EXACTLY.items()
+        assert set(options["form"]) - set(EXACTLY) <= {"query", "time", "start", "end", "step", "timeout", "limit"}
 
 
 def test_hostile_text_reaches_the_server_as_the_question_and_as_nothing_else(server):
@@ -415,7 +417,7 @@ def test_hostile_text_reaches_the_server_as_the_question_and_as_nothing_else(ser
     method, path, body = server.seen[0]
     assert (method, path) == ("POST", "/api/v1/query")
     assert {name: found for name, found in parse_qsl(body) if name == "query"} == {"query": HOSTILE}
-    assert [name for name, _ in parse_qsl(body)] == ["query", "time", "timeout", "limit"]
+    assert [name for name, _ in parse_qsl(body)] == ["query", "time", *EXACTLY, "timeout", "limit"]
 
 
 def test_a_viewer_has_one_question_in_flight_and_others_do_not_wait_for_him(server):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import socket
+import ssl
+import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -120,6 +123,50 @@ def test_a_server_that_trickles_is_left_at_the_deadline(server: Server, chunked:
     began = time.monotonic()
     assert failure(server, timeout=0.5).kind == "timeout"
     assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_head_that_trickles_is_left_at_the_deadline_and_the_next_answer_is_taken(
+    server: Server, tmp_path: Path, tls: bool
+):
+    """`requests` bounds each read: a byte of a header in each would hold it for hours."""
+    asking = client(server, timeout=0.5)
+    if tls:
+        asking.verify = certificate(tmp_path)
+        asking.url = asking.url.replace("http://127.0.0.1", "https://localhost")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+        server.wrap = lambda connection: context.wrap_socket(connection, server_side=True)
+
+    def trickle(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+        for _ in range(60):
+            connection.sendall(b"x")
+            time.sleep(0.1)
+
+    server.answer = trickle
+    began = time.monotonic()
+    with pytest.raises(SourceError) as caught:
+        asking.get("/x")
+    assert caught.value.kind == "timeout"
+    assert time.monotonic() - began < 2
+    server.answer = said(b"[1]")
+    assert asking.get("/x") == [1]
+
+
+def certificate(folder: Path) -> str:
+    """A certificate of localhost that signs itself."""
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"),
+            *("-addext", "subjectAltName=DNS:localhost", "-keyout", str(folder / "key.pem")),
+            *("-out", str(folder / "cert.pem")),
+        ],
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    return str(folder / "cert.pem")
 
 
 def test_an_answer_that_is_too_long_is_cut_off(server: Server):
