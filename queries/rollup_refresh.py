@@ -55,7 +55,7 @@ _UNLOCK = "select pg_advisory_unlock(hashtext('mirador'), hashtext('rollup'))"
 _MEASURES = frozenset(
     (
         *("n", "amount", "principal", "credits", "late30", "late30_amount", "amount_due", "amount_paid", "duration_ms"),
-        *("installments", "overdue", "failed"),
+        *("installments", "overdue", "failed", "paid", "paid_30", "settled", "settled_7", "settled_30"),
     )
 )
 
@@ -668,7 +668,7 @@ class _Writer:
                     self.run(f"delete from {table}")
                     self.run(f"insert into {table} {definitions()[name].text}")
                 elif not ready:
-                    self.run(_squash(name))
+                    self.run(_squash(name, self._id_types()))
                 self._count(name)
         self._built(BY_CREDIT)
 
@@ -1018,12 +1018,20 @@ def _append(name: str, new: str, old: str) -> str:
     return f"insert into {one.table} ({one.every}) {_delta(name, new, old)}"
 
 
-def _squash(name: str) -> str:
-    """Make one row of all that have the same keys; rows that come to nothing go."""
+def _squash(name: str, id_types: dict[str, str]) -> str:
+    """Make one row of all that have the same keys; rows that come to nothing go.
+
+    In a new table: the old one would keep the pages of all that was appended, and every reader would walk through them.
+    """
     one = _spelled(name)
+    first = sql.Identifier(definitions()[name].columns[0].name).as_string()
     return f"""
-    with gone as (delete from {one.table} returning *)
-    insert into {one.table} ({one.every}) select {one.summed} from gone group by {one.keys} having {one.some}
+    drop table if exists rollup.appended;
+    alter table {one.table} rename to appended;
+    {_table(name, id_types)}
+    insert into {one.table} ({one.every})
+    select {one.summed} from rollup.appended group by {one.keys} having {one.some} order by {first};
+    drop table rollup.appended
     """
 
 

@@ -21,7 +21,7 @@ from queries.library import ROOT, Query, parse_query
 STATES_SECONDS = 5.0
 
 # Rollups that are kept by credit, together: see rollup_refresh.
-BY_CREDIT = ("installments", "late_changes", "exposure", "vintages", "rolls", "outcomes", "overdue")
+BY_CREDIT = ("installments", "late_changes", "due_days", "exposure", "vintages", "rolls", "outcomes", "overdue")
 # Moves when tables are kept in another way: all are built anew.
 _VERSION = "3"
 

@@ -11,15 +11,15 @@
 -- column: failed integer [count] -- those that ended in an error or a time-out
 -- ttl: 60
 select
-    (hour at time zone :timezone)::date as day,
+    (quarter at time zone :timezone)::date as day,
     status,
     error_code,
     case when status = 'success' then '' else coalesce(nullif(error_code, ''), status) end as failure,
     sum(n) as calls,
     coalesce(sum(n) filter (where status <> 'success'), 0) as failed
-from rollup.calls
+from rollup.call_quarters
 where integration = 'neon'
-    and hour >= cast(:first as date)::timestamp at time zone :timezone
-    and hour < (cast(:last as date) + 1)::timestamp at time zone :timezone
+    and quarter >= cast(:first as date)::timestamp at time zone :timezone
+    and quarter < (cast(:last as date) + 1)::timestamp at time zone :timezone
 group by 1, 2, 3, 4
 order by 1, 2, 3;

@@ -22,31 +22,51 @@
 -- column: due_30 numeric [MXN] -- scheduled amount whose 30th day after is over
 -- column: collected_30 numeric [MXN] -- of this, paid in full by the 30th day after it was due
 -- ttl: 300
+with later as (
+    -- What was paid after the period's last day: nothing, where that is today.
+    select date_trunc(:grain, due_day::timestamp)::date as period, sum(amount_due) as amount
+    from rollup.installments
+    where paid_day > cast(:last as date)
+        and due_day >= cast(:first as date)
+        and due_day <= cast(:last as date)
+        and (cardinality(cast(:tiers as text[])) = 0 or tier = any(cast(:tiers as text[])))
+    group by 1
+),
+due as (
+    select
+        date_trunc(:grain, due_day::timestamp)::date as period,
+        sum(n)::bigint as installments,
+        sum(paid)::bigint as paid,
+        sum(amount_due) as due,
+        sum(amount_paid) as collected,
+        sum(settled) as settled,
+        coalesce(sum(n) filter (where due_day + 7 < cast(:as_of as date)), 0)::bigint as installments_7,
+        coalesce(sum(amount_due) filter (where due_day + 7 < cast(:as_of as date)), 0) as due_7,
+        coalesce(sum(settled_7) filter (where due_day + 7 < cast(:as_of as date)), 0) as collected_7,
+        coalesce(sum(n) filter (where due_day + 30 < cast(:as_of as date)), 0)::bigint as installments_30,
+        coalesce(sum(amount_due) filter (where due_day + 30 < cast(:as_of as date)), 0) as due_30,
+        coalesce(sum(settled_30) filter (where due_day + 30 < cast(:as_of as date)), 0) as collected_30
+    from rollup.due_days
+    where due_day >= cast(:first as date)
+        and due_day <= cast(:last as date)
+        and (cardinality(cast(:tiers as text[])) = 0 or tier = any(cast(:tiers as text[])))
+    group by 1
+)
 select
-    date_trunc(:grain, due_day::timestamp)::date as period,
-    min(greatest(date_trunc(:grain, due_day::timestamp)::date, cast(:first as date))) as first_due,
-    max(least(
-        (date_trunc(:grain, due_day::timestamp) + cast('1 ' || :grain as interval) - interval '1 day')::date,
-        cast(:last as date)
-    )) as last_due,
-    sum(n)::bigint as installments,
-    coalesce(sum(n) filter (where paid_day is not null), 0)::bigint as paid,
-    sum(amount_due) as due,
-    sum(amount_paid) as collected,
-    coalesce(sum(amount_due) filter (where paid_day <= cast(:last as date)), 0) as collected_by_last,
-    coalesce(sum(n) filter (where due_day + 7 < cast(:as_of as date)), 0)::bigint as installments_7,
-    coalesce(sum(amount_due) filter (where due_day + 7 < cast(:as_of as date)), 0) as due_7,
-    coalesce(
-        sum(amount_due) filter (where due_day + 7 < cast(:as_of as date) and paid_day <= due_day + 7), 0
-    ) as collected_7,
-    coalesce(sum(n) filter (where due_day + 30 < cast(:as_of as date)), 0)::bigint as installments_30,
-    coalesce(sum(amount_due) filter (where due_day + 30 < cast(:as_of as date)), 0) as due_30,
-    coalesce(
-        sum(amount_due) filter (where due_day + 30 < cast(:as_of as date) and paid_day <= due_day + 30), 0
-    ) as collected_30
-from rollup.installments
-where due_day >= cast(:first as date)
-    and due_day <= cast(:last as date)
-    and (cardinality(cast(:tiers as text[])) = 0 or tier = any(cast(:tiers as text[])))
-group by date_trunc(:grain, due_day::timestamp)
+    due.period,
+    greatest(due.period, cast(:first as date)) as first_due,
+    least((due.period + cast('1 ' || :grain as interval) - interval '1 day')::date, cast(:last as date)) as last_due,
+    due.installments,
+    due.paid,
+    due.due,
+    due.collected,
+    due.settled - coalesce(later.amount, 0) as collected_by_last,
+    due.installments_7,
+    due.due_7,
+    due.collected_7,
+    due.installments_30,
+    due.due_30,
+    due.collected_30
+from due
+left join later on later.period = due.period
 order by period

@@ -28,19 +28,15 @@ select
         cast(:as_of as date) - 31
     ) as decided_until,
     coalesce(sum(n) filter (where due_day + 30 < cast(:as_of as date)), 0)::bigint as decided,
-    coalesce(sum(n) filter (
-        where due_day + 30 < cast(:as_of as date) and coalesce(paid_day > due_day + 30, true)
-    ), 0)::bigint as defaulted,
+    coalesce(sum(n - paid_30) filter (where due_day + 30 < cast(:as_of as date)), 0)::bigint as defaulted,
     coalesce(sum(n) filter (where due_day + 30 >= cast(:as_of as date)), 0)::bigint as undecided,
     coalesce(sum(amount_due) filter (where due_day + 30 < cast(:as_of as date)), 0) as amount,
-    coalesce(sum(amount_due) filter (
-        where due_day + 30 < cast(:as_of as date) and coalesce(paid_day > due_day + 30, true)
-    ), 0) as defaulted_amount,
+    coalesce(sum(amount_due - settled_30) filter (where due_day + 30 < cast(:as_of as date)), 0) as defaulted_amount,
     (
-        coalesce(sum(n) filter (where due_day + 30 < cast(:as_of as date) and coalesce(paid_day > due_day + 30, true)), 0)
+        coalesce(sum(n - paid_30) filter (where due_day + 30 < cast(:as_of as date)), 0)
         / nullif(sum(n) filter (where due_day + 30 < cast(:as_of as date)), 0)
     )::double precision as share
-from rollup.installments
+from rollup.due_days
 where first
     and due_day >= cast(:first as date)
     and due_day <= cast(:last as date)
