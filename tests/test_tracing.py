@@ -198,6 +198,27 @@ def test_a_failure_says_its_kind_and_none_of_its_words(spans: Spans, receiver: R
     assert PERSON.encode() not in b"".join(receiver.bodies)
 
 
+def test_nothing_personal_is_in_a_name_or_a_kind_however_it_is_written(
+    spans: Spans, receiver: Receiver, cache: AnswerCache
+):
+    class OfALibrary(Exception):
+        kind = "no such driver: juan.perez%40example.mx"
+
+    def fail() -> int:
+        raise OfALibrary
+
+    hidden = ("juan.perez@example.mx", "55\u200b1234\u200b5678", "4111%201111%201111%201111", "GARC-850101-HDFRRL-09")
+    for word in hidden:
+        with contextlib.suppress(Exception), spans.page(f"page of {word}"), spans.panel(f"panel of {word}"):
+            ask(cache, fail, f"drivers/{word}", word)
+    spans.question("ledger", "drivers/one").failed(OfALibrary.kind)
+    spans.close()
+    assert len(receiver.spans()) == 4 * len(hidden) + 1
+    sent = b"".join(receiver.bodies).decode(errors="replace")
+    for secret in ("juan", "1234", "1111", "850101"):
+        assert secret not in sent
+
+
 def test_a_viewer_who_leaves_ends_his_question_and_not_the_flight(spans: Spans, receiver: Receiver, cache: AnswerCache):
     go = threading.Event()
 
