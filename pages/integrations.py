@@ -241,7 +241,8 @@ def all_of_them() -> None:
     )
     def cards() -> Figure:
         try:
-            latest = told.worst_first(queries.ledger("integrations/latest", {}))
+            # A state of some minutes ago would call well what fails now.
+            latest = told.worst_first(queries.ledger("integrations/latest", {}, grace=0))
         except queries.SourceError as error:
             if metrics := by_metrics():
                 return without_ledger(error, metrics)
@@ -272,7 +273,10 @@ def all_of_them() -> None:
         if missing:
             below.caption(f":material/notifications_off: {_('Open alerts are not known:')} {missing}")
         frame = latest.merge(summary, on="integration", how="left")
-        frame.attrs = dict(summary.attrs)
+        # As old as the oldest of what it is made of.
+        frame.attrs["answer"] = min(
+            (part.attrs["answer"] for part in (latest, summary, cost, late)), key=lambda one: one.as_of
+        )
         return Figure(None, frame, drawn=True)
 
 

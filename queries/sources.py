@@ -307,15 +307,22 @@ def _connected() -> _House:
     return _house
 
 
-def ledger(name: str, params: Mapping[str, Any] | None = None, *, deadline: float | None = None) -> pd.DataFrame:
+def ledger(
+    name: str,
+    params: Mapping[str, Any] | None = None,
+    *,
+    deadline: float | None = None,
+    grace: float | None = None,
+) -> pd.DataFrame:
     """Answer of the ledger query `name` (a path below queries/ledger, without .sql).
 
     The frame has the columns that the query's head declares: integer -> Int64, numeric -> Decimal (money to the
     centavo), double -> float64, date -> datetime64 at midnight without zone, timestamptz -> configured zone.
     `frame.attrs["answer"]` is its `Answer`. `deadline` bounds this caller's wait in seconds; by default the bounds of
-    the source do. Raises SourceError.
+    the source do. `grace`: for how many seconds an answer that is no longer fresh is given while a new one is fetched;
+    0 where an old answer would be a wrong one. Raises SourceError.
     """
-    return _connected().ask(find_query("ledger", name), params or {}, deadline)
+    return _connected().ask(find_query("ledger", name), params or {}, deadline, grace)
 
 
 def metrics(
@@ -328,9 +335,8 @@ def metrics(
     """Answer of the PromQL query `name` (a path below queries/metrics, without .promql).
 
     Columns: the labels as text, `value` as float64, and `time` (configured zone) for a range query or `day`
-    (datetime64 at midnight) for a days query. `frame.attrs["answer"]` is its `Answer`. `deadline` as for `ledger`.
-    `grace`: for how many seconds an answer that is no longer fresh is given while a new one is fetched; 0 where an old
-    answer would be a wrong one. Raises SourceError.
+    (datetime64 at midnight) for a days query. `frame.attrs["answer"]` is its `Answer`. `deadline` and `grace` as for
+    `ledger`. Raises SourceError.
     """
     return _connected().ask(find_query("metrics", name), params or {}, deadline, grace)
 
@@ -344,7 +350,7 @@ def state(
 ) -> pd.DataFrame:
     """Answer of the query `name` to Mirador's own database (a path below queries/state, without .sql).
 
-    Columns as for `ledger`; a short deadline of its own, for no page hangs on what lies here. `grace` as for `metrics`.
+    Columns as for `ledger`; a short deadline of its own, for no page hangs on what lies here. `grace` as for `ledger`.
     Raises SourceError.
     """
     house = _connected()
@@ -369,7 +375,7 @@ def outside(
 
     `name` and `params` (hashable values) are what the answer is known by; `text` is the question as it is sent, for the
     panel's menu; the client may put a better one into `frame.attrs["text"]`, and warnings into `"warnings"`.
-    `ttl` and `deadline` are seconds, `grace` as for `metrics`. Raises SourceError.
+    `ttl` and `deadline` are seconds, `grace` as for `ledger`. Raises SourceError.
     """
     house = _connected()
 

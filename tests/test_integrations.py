@@ -820,6 +820,19 @@ def test_the_page_says_what_fails_and_what_it_costs(failing):
     assert "No metrics are configured: set MIRADOR_PROMETHEUS_URL" in words(page(section="live"))
 
 
+def test_what_fails_now_is_not_told_from_an_older_answer(failing, ledger):
+    before = sources._connected().sources
+    # Each answer is old at once, and could be given for ten minutes while a new one is fetched.
+    queries.connect(Sources(ledger_url=ledger.reader, fresh_for=0.0, grace=600.0))
+    try:
+        assert "**Geotab** well" in words(page())
+        ledger.owner.cursor().execute("update bi.integration_calls set status = 'timeout' where integration = 'geotab'")
+        ledger.owner.commit()
+        assert "**Geotab** failing" in words(page())
+    finally:
+        queries.connect(before)
+
+
 def test_the_last_failure_of_a_row_leads_to_its_call(failing):
     app = page()
     next(button for button in app.button if button.label.startswith("Last failure")).click().run()
