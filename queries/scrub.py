@@ -31,7 +31,8 @@ _DENIED_KEYS = re.compile(
     r"|signature|^firma"
     r"|email|correo|phone|tel(?:e|é|u00e9|c3a9)fono|celular|mobile|^m[oó]vil|^tel$|^cel$"
     r"|curp|rfc$|^rfc|clabe|card|tarjeta|cvv|cvc|iban|numerocuenta|cuentabancaria|^cuenta$"
-    r"|address|direcci(?:o|ó|u00f3|c3b3)n|domicilio"
+    # Where a server listens is no person's address (OpenTelemetry names its host server.address).
+    r"|(?<!server)address|direcci(?:o|ó|u00f3|c3b3)n|domicilio"
     r"|firstname|lastname|fullname|surname|apellido|nombre|birth|nacimiento|ssn|nss"
     r"|params$|parameters$|bindvars|^vars$|body$|querystring|httpquery|urlquery|httpfragment|ipaddress|^ip$|username"
 )

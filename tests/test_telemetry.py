@@ -407,6 +407,15 @@ def test_ordinary_texts_stay_as_they_are(text: str):
     assert scrub.Scrubber().text(text) == text
 
 
+def test_the_host_of_a_server_is_no_persons_address():
+    tags = {"server.address": "neon.internal", "client.address": "10.0.0.7", "address": "Calle Uno 5"}
+    assert scrub.mask_all(tags) == {
+        "server.address": "neon.internal",
+        "client.address": scrub.REMOVED,
+        "address": scrub.REMOVED,
+    }
+
+
 @pytest.mark.parametrize(
     ("text", "cleaned"),
     [
