@@ -584,7 +584,7 @@ def _hover(
         tooltip.append(alt.Tooltip("_interval:N", title=_("Interval")))
     if beside is not None and not many:
         past = beside.set_index("_start")["_said"]
-        wide["_past"] = wide["_start"].map(past[~past.index.duplicated()]).fillna(UNKNOWN)
+        wide["_past"] = wide["_start"].map(past[~past.index.duplicated()]).astype(object).fillna(UNKNOWN)
         tooltip.append(alt.Tooltip("_past:N", title=periods[1]))
     if not many:
         texts = frame.dropna(subset=["mark"]).set_index("_start")["mark"]

@@ -842,7 +842,7 @@ def test_a_click_on_a_bar_opens_its_credits_and_a_row_its_credit(filled, ledger,
             with contextlib.suppress(PlaywrightTimeout):
                 window.page.wait_for_url("**/credit?*", timeout=5_000)
                 break
-        assert re.search(r"/credit\?id=C\d+$", window.page.url)
+        assert re.search(r"/credit\?id=C\d+(&events=off)?$", window.page.url)
         window.assert_clean()
 
 

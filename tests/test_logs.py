@@ -647,7 +647,8 @@ def test_amazons_documented_query_is_stopped_when_nobody_waits_or_time_is_up(sto
     end = last(cloudwatch(store).search(asked(), seconds=0.5))
     assert end.notes == ("time",)
     assert len(end.frame) == 1
-    assert time.monotonic() - began < 2
+    # Without a bound it would never end; a busy machine is slow.
+    assert time.monotonic() - began < 15
     assert done[-1] == "StopQuery"
     with pytest.raises(SourceError, match="narrow the period"):
         cloudwatch(store, timeout=0.5).over_time(asked(), 60)
@@ -711,7 +712,8 @@ def sentence_in_time(store: Store, client: Any, said: tuple[Said, str, str]) -> 
     began = time.monotonic()
     with pytest.raises(SourceError) as caught:
         last(client.search(asked()))
-    assert time.monotonic() - began < 2
+    # Without a bound it would never end; a busy machine is slow.
+    assert time.monotonic() - began < 15
     assert (caught.value.kind, caught.value.source) == (kind, "logs")
     assert words in caught.value.sentence
     assert "secret" not in caught.value.sentence
