@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import threading
 from collections.abc import Callable
@@ -33,7 +34,7 @@ class Server:
 
     def _one(self, connection: socket.socket) -> None:
         with contextlib.suppress(OSError), self.wrap(connection) as opened:
-            self.asked.append(opened.recv(65536))
+            self.asked.append(_whole(opened))
             self.answer(opened)
 
     def close(self) -> None:
@@ -41,6 +42,17 @@ class Server:
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
+
+
+def _whole(connection: socket.socket) -> bytes:
+    """The request to the end of its body: a socket that is closed on unread bytes takes its answer back."""
+    asked = connection.recv(65536)
+    head, end, body = asked.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+    missing = int(length[1]) - len(body) if end and length else 0
+    while missing > 0 and (more := connection.recv(65536)):
+        asked, missing = asked + more, missing - len(more)
+    return asked
 
 
 def said(body: bytes, status: str = "200 OK", headers: str = "") -> Answer:
