@@ -68,14 +68,17 @@ def known() -> frozenset[str]:
     return frozenset(path.relative_to(place).as_posix() for path in place.rglob("*") if path.is_file())
 
 
-@cache
-def asset(name: str) -> Asset:
-    """A file of `known`, read and packed when it is first asked for."""
+def made(name: str) -> Asset:
+    """A file of `known`, read and packed, and kept."""
     path = STATIC / "static" / name
     plain = path.read_bytes()
     kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
     packed = gzip.compress(plain, compresslevel=6, mtime=0) if path.suffix in PACKED else None
-    return Asset(kind, plain, packed if packed is not None and len(packed) < len(plain) else None)
+    _kept[name] = Asset(kind, plain, packed if packed is not None and len(packed) < len(plain) else None)
+    return _kept[name]
+
+
+_kept: dict[str, Asset] = {}
 
 
 # --- the document -----------------------------------------------------------------------------------------------------
@@ -132,7 +135,7 @@ class Assets:
                 answer = Response(document(), media_type="text/html", headers={"Cache-Control": "no-cache"})
             elif (name := path.removeprefix("/static/")) in known():
                 # The first time it takes milliseconds; after that it is there.
-                one = asset(name) if name in _ready else await anyio.to_thread.run_sync(_made, name)
+                one = _kept[name] if name in _kept else await anyio.to_thread.run_sync(made, name)
                 answer = _sent(one, Headers(scope=scope))
         await answer(scope, receive, send)
 
@@ -144,18 +147,9 @@ def _sent(one: Asset, asked: Headers) -> Response:
     return Response(one.plain, media_type=one.kind, headers=headers)
 
 
-_ready: set[str] = set()
-
-
-def _made(name: str) -> Asset:
-    one = asset(name)
-    _ready.add(name)
-    return one
-
-
 def pack() -> None:
     """Read and pack what every page asks for, so that the first viewer need not wait for it."""
     page = document() or ""
     for name in known():
         if f'"./static/{name}"' in page:
-            _made(name)
+            made(name)

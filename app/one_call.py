@@ -203,6 +203,13 @@ def _nothing(words: str) -> Figure:
     return Figure(None, pd.DataFrame(), drawn=True)
 
 
+def _unsought(one: Sought | None) -> Figure:
+    """Why nothing is looked for: there is no call, or no id that others know it by."""
+    if one is None:
+        return _nothing(_("Without a call there is nothing to look for."))
+    return _nothing(_("The ledger knows neither a request nor a trace of this call: nothing can be looked for."))
+
+
 def _log_panel(find: Callable[[], Sought | None], roles: Roles) -> None:
     """The lines that the backend wrote for the request."""
 
@@ -214,12 +221,8 @@ def _log_panel(find: Callable[[], Sought | None], roles: Roles) -> None:
     )
     def call_logs() -> Figure:
         one = find()
-        if one is None:
-            return _nothing(_("Without a call there is nothing to look for."))
-        if not one.ids:
-            return _nothing(
-                _("The ledger knows neither a request nor a trace of this call: nothing can be looked for.")
-            )
+        if one is None or not one.ids:
+            return _unsought(one)
         question = logs.Question(
             one.start - NEAR, one.end + NEAR, request_id=one.request, trace_id="" if one.request else one.trace
         )
@@ -260,7 +263,7 @@ def _trace_panel(find: Callable[[], Sought | None], roles: Roles) -> None:
     def call_trace() -> Figure:
         one = find()
         if one is None:
-            return _nothing(_("Without a call there is nothing to look for."))
+            return _unsought(one)
         if not traces.has_traces():
             # Said as of a source that is not configured.
             traces.services(roles)
@@ -300,12 +303,8 @@ def _error_panel(find: Callable[[], Sought | None], roles: Roles) -> None:
     )
     def call_error() -> Figure:
         one = find()
-        if one is None:
-            return _nothing(_("Without a call there is nothing to look for."))
-        if not one.ids:
-            return _nothing(
-                _("The ledger knows neither a request nor a trace of this call: nothing can be looked for.")
-            )
+        if one is None or not one.ids:
+            return _unsought(one)
         search = failures.IssueSearch(
             one.start - NEAR_ERRORS, one.end + NEAR_ERRORS, request=one.request, trace="" if one.request else one.trace
         )

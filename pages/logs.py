@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -12,6 +11,7 @@ import streamlit as st
 
 import queries
 from app.auth import viewer
+from app.links import lead
 from app.settings import settings
 from components import Figure, _, bars_over_time, ngettext, number, panel, sentence_of, span_bar, value_name
 from components.frame import unstamped
@@ -21,7 +21,6 @@ from components.url import Url, some_of
 from components.window import window_bar, window_params
 from queries import logs as told
 
-HERE = Path(__file__).parent
 DAY = timedelta(days=1)
 # Farther back no search reaches at once.
 LONGEST = timedelta(days=62)
@@ -223,12 +222,6 @@ def lines_table(frame: pd.DataFrame, *, key: str, pick: bool) -> pd.Series[Any] 
     state = st.dataframe(shown, key=key, on_select="rerun", selection_mode="single-row", **options)
     rows = state["selection"]["rows"]
     return frame.iloc[rows[0]] if rows and rows[0] < len(frame) else None
-
-
-def lead(page: str, label: str, icon: str, params: dict[str, str]) -> None:
-    """A link to another page, once it is there."""
-    if (HERE / f"{page}.py").is_file():
-        st.page_link(HERE / f"{page}.py", label=label, icon=f":material/{icon}:", query_params=params, width="content")
 
 
 def calls_of(request_id: str, trace_id: str) -> pd.DataFrame:

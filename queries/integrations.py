@@ -163,16 +163,25 @@ def costs(cost: pd.DataFrame, day: date, days: Sequence[date]) -> pd.DataFrame:
     rows = []
     for integration, kind in keys:
         part = frame.loc[(integration, kind)].reindex([pd.Timestamp(day), *normal], fill_value=0.0)
-        row: dict[str, Any] = {"integration": integration, "kind": kind}
-        for column in COST_COLUMNS:
-            row[column] = part[column].iloc[0]
-            row[f"{column}_normal"] = float(np.median(part[column].iloc[1:])) if normal else math.nan
-        rows.append(row)
+        rows.append({"integration": integration, "kind": kind, **_beside_normal(part, COST_COLUMNS)})
     made = pd.DataFrame(
         rows, columns=["integration", "kind", *COST_COLUMNS, *(f"{column}_normal" for column in COST_COLUMNS)]
     )
     made.attrs = dict(cost.attrs)
     return made
+
+
+def _beside_normal(part: pd.DataFrame, columns: Sequence[str]) -> dict[str, float]:
+    """Of a day in the first row and its normal days below: each column of the day, and the median of the others."""
+    day, others = part.iloc[0], part.iloc[1:]
+    return {
+        name: value
+        for column in columns
+        for name, value in (
+            (column, day[column]),
+            (f"{column}_normal", float(np.median(others[column])) if len(others) else math.nan),
+        )
+    }
 
 
 def cost_rows(cost: pd.DataFrame, integration: str) -> pd.DataFrame:
@@ -199,11 +208,7 @@ def late_costs(looks_late: pd.DataFrame, day: date, days: Sequence[date]) -> pd.
         for state in LATE_STATES:
             wanted = pd.MultiIndex.from_product([[integration], [state], [pd.Timestamp(day), *normal]])
             part = grouped.reindex(wanted, fill_value=0).astype("float64")
-            row: dict[str, Any] = {"integration": integration, "state": state}
-            for column in LATE_COLUMNS:
-                row[column] = part[column].iloc[0]
-                row[f"{column}_normal"] = float(np.median(part[column].iloc[1:])) if normal else math.nan
-            rows.append(row)
+            rows.append({"integration": integration, "state": state, **_beside_normal(part, LATE_COLUMNS)})
     made = pd.DataFrame(
         rows, columns=["integration", "state", *LATE_COLUMNS, *(f"{column}_normal" for column in LATE_COLUMNS)]
     )
