@@ -22,7 +22,7 @@ from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from queries.errors import SourceError
-from queries.http_client import HttpClient
+from queries.http_client import BOUNDED_POOLS, HttpClient
 from queries.logs_client import LINES, NAMES, SEARCH_SECONDS, Found, Note, Question, bounded, counts_frame, line
 from queries.logs_client import lines_frame as frame_of
 
@@ -130,7 +130,9 @@ class CloudWatchClient:
                 max_pool_connections=connections,
             ),
         )
-        # botocore bounds each read, not the whole answer, and not its bytes.
+        # botocore bounds each read, not the head of an answer, its whole or its bytes. All its connections, those
+        # through a proxy too, come from this one table.
+        self._client._endpoint.http_session._pool_classes_by_scheme.update(BOUNDED_POOLS)
         self._client.meta.events.register("before-send.cloudwatch-logs", self._send)
 
     def ping(self) -> float:

@@ -75,8 +75,12 @@ class _PoolTls(HTTPSConnectionPool):
     ConnectionCls = _BoundedHeadTls
 
 
+# For a pool manager of urllib3: the read timeout bounds the head of an answer as a whole, not each read of it.
+BOUNDED_POOLS = {"http": _Pool, "https": _PoolTls}
+
+
 class BoundedAdapter(HTTPAdapter):
-    """For a session of `requests`: the read timeout bounds the head of an answer as a whole, not each read of it."""
+    """The same for a session of `requests`."""
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         """As for all, with connections of its own."""
@@ -86,7 +90,7 @@ class BoundedAdapter(HTTPAdapter):
 
 def bound_heads(adapter: HTTPAdapter) -> None:
     """The same for an adapter that a library has made, before it is used."""
-    adapter.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _PoolTls}
+    adapter.poolmanager.pool_classes_by_scheme = BOUNDED_POOLS
     # Some make their pool of connections ahead.
     adapter.poolmanager.clear()
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
+import subprocess
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 Answer = Callable[[socket.socket], None]
@@ -68,3 +70,18 @@ def path_of(request: bytes) -> str:
 def query_of(request: bytes) -> dict[str, list[str]]:
     """The parameters in a request's address."""
     return parse_qs(urlsplit(path_of(request)).query)
+
+
+def certificate(folder: Path) -> str:
+    """A certificate of localhost that signs itself."""
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"),
+            *("-addext", "subjectAltName=DNS:localhost", "-keyout", str(folder / "key.pem")),
+            *("-out", str(folder / "cert.pem")),
+        ],
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    return str(folder / "cert.pem")

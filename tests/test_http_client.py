@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import ssl
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 
 from queries.errors import SourceError
 from queries.http_client import HttpClient
-from tests.answering import Server, said
+from tests.answering import Server, certificate, said
 
 TOKEN = "token-that-nobody-reads"
 
@@ -152,21 +151,6 @@ def test_a_head_that_trickles_is_left_at_the_deadline_and_the_next_answer_is_tak
     assert time.monotonic() - began < 2
     server.answer = said(b"[1]")
     assert asking.get("/x") == [1]
-
-
-def certificate(folder: Path) -> str:
-    """A certificate of localhost that signs itself."""
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"),
-            *("-addext", "subjectAltName=DNS:localhost", "-keyout", str(folder / "key.pem")),
-            *("-out", str(folder / "cert.pem")),
-        ],
-        check=True,
-        capture_output=True,
-        timeout=60,
-    )
-    return str(folder / "cert.pem")
 
 
 def test_an_answer_that_is_too_long_is_cut_off(server: Server):

@@ -8,6 +8,7 @@ import contextlib
 import json
 import re
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -34,6 +35,7 @@ from queries.cloudwatch_client import CloudWatchClient, counts_text, query_text
 from queries.elasticsearch_client import ElasticsearchClient, counts_body, search_body
 from queries.logs_client import LINES, LINES_BYTES, Found, Question, line, lines_frame
 from queries.outside import Bounds, make_client
+from tests.answering import Server, certificate, said
 from tests.dashboard import chromium, chromium_path, serve, viewer
 
 ZONE = ZoneInfo("America/Mexico_City")
@@ -763,6 +765,46 @@ def test_results_that_are_none_are_garbage(store: Store, results: Any):
         last(cloudwatch(store).search(asked()))
 
 
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    yield server
+    server.close()
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_head_that_trickles_holds_cloudwatch_no_longer_than_its_bound(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tls: bool
+):
+    """botocore bounds each read: a byte of a header a second would hold a page for hours."""
+    url = server.url
+    if tls:
+        monkeypatch.setenv("AWS_CA_BUNDLE", certificate(tmp_path))
+        url = url.replace("http://127.0.0.1", "https://localhost")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+        server.wrap = lambda connection: context.wrap_socket(connection, server_side=True)
+
+    def head(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+        for _ in range(60):
+            connection.sendall(b"x")
+            time.sleep(0.1)
+
+    client = CloudWatchClient(("/g",), zone=ZONE, url=url, timeout=0.6, connect_timeout=1.0)
+    server.answer = head
+    began = time.monotonic()
+    with pytest.raises(SourceError, match="CloudWatch Logs has not answered in time") as caught:
+        client.ping()
+    # The server goes on for six seconds.
+    assert time.monotonic() - began < 4
+    assert (caught.value.kind, caught.value.source) == ("timeout", "logs")
+    # The next answer that is well is taken.
+    server.answer = said(b'{"queries": []}', headers="Content-Type: application/x-amz-json-1.1\r\n")
+    assert client.ping() < 4
+    client.close()
+
+
 def test_nobody_there_is_a_sentence():
     client = CloudWatchClient(("/g",), zone=ZONE, url="http://127.0.0.1:9", connect_timeout=1.0)
     with pytest.raises(SourceError, match="cannot be reached"):
@@ -935,10 +977,10 @@ def test_opensearch_that_fails_is_told_by_its_own_name(store: Store):
     store.say = opensearch
     client = elastic(store, timeout=0.6)
     client.ping()
-    for said, _, words in ELASTIC:
-        if said.headers.get("X-elastic-product") or said.status == 302:
+    for one, _, words in ELASTIC:
+        if one.headers.get("X-elastic-product") or one.status == 302:
             continue
-        store.say = lambda what, body, said=said: said
+        store.say = lambda what, body, one=one: one
         with pytest.raises(SourceError) as caught:
             last(client.search(asked()))
         assert words.replace("Elasticsearch", "OpenSearch") in caught.value.sentence
