@@ -132,10 +132,12 @@ INDEXES: dict[str, tuple[IndexRule, ...]] = {
     ),
     "installments": (
         IndexRule(("credit_id", "sequence"), f"the page of a credit, the rows of credits and {_REFRESH}"),
+        IndexRule(("due_date", "paid_at"), "the rows of Late payments", holds=("credit_id", "amount_due")),
         IndexRule(
-            ("due_date", "paid_at"),
-            "the late installments of Today and the rows of Late payments",
-            holds=("credit_id", "amount_due"),
+            ("paid_at",),
+            f"the late installments of Today and {_REFRESH}",
+            holds=("due_date", "amount_due"),
+            rows="paid_at is not null",
         ),
         IndexRule(
             ("due_date", "installment_id"),

@@ -12,6 +12,8 @@ create index if not exists credits_application on bi.credits (application_id);
 create index if not exists credits_conductor on bi.credits (conductor_id);
 create index if not exists installments_credit on bi.installments (credit_id, sequence);
 create index if not exists installments_due_date on bi.installments (due_date, paid_at) include (credit_id, amount_due);
+create index if not exists installments_paid_at on bi.installments (paid_at) include (due_date, amount_due)
+    where paid_at is not null;
 create index if not exists installments_unpaid on bi.installments (due_date, installment_id)
     include (credit_id, amount_due, amount_paid) where paid_at is null;
 create index if not exists installments_first on bi.installments (due_date, paid_at) where sequence = 1;

@@ -170,6 +170,13 @@ _DAILY = {
         ("select (p.processed_at at time zone 'UTC')::date from bi.payments p where p.updated_at >= :since",),
         utc=True,
     ),
+    "paid_quarters": _Daily(
+        "installments",
+        "paid_at",
+        "select count(paid_at) from bi.installments",
+        ("select (i.paid_at at time zone 'UTC')::date from bi.installments i where i.updated_at >= :since",),
+        utc=True,
+    ),
     "score_quarters": _Daily(
         "hase_scores",
         "calculated_at",
@@ -1041,7 +1048,8 @@ def _merge(name: str, new: str, old: str) -> str:
     What is made of this rollup is a sum over its rows: it changes by the same sum over what they change by.
     """
     changes = {name: _delta(name, new, old)}
-    changes |= {one: reading(definitions()[one].text, {name: f"delta_{name}"}) for one in derived_from(name)}
+    for one in derived_from(name):
+        changes[one] = reading(definitions()[one].text, {base: f"delta_{base}" for base in read_by(one)})
     parts = [_merge_part(one, delta) for one, delta in changes.items()]
     return f"with {', '.join(parts)} select"
 

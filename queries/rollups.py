@@ -21,7 +21,10 @@ from queries.library import ROOT, Query, parse_query
 STATES_SECONDS = 5.0
 
 # Rollups that are kept by credit, together: see rollup_refresh.
-BY_CREDIT = ("installments", "late_changes", "due_days", "exposure", "vintages", "rolls", "outcomes", "overdue")
+BY_CREDIT = (
+    *("installments", "late_changes", "late_changes_all", "due_days"),
+    *("exposure", "vintages", "rolls", "outcomes", "overdue"),
+)
 # Moves when tables are kept in another way: all are built anew.
 _VERSION = "3"
 
@@ -50,14 +53,15 @@ def definitions() -> dict[str, Query]:
 
 @cache
 def read_by(name: str) -> tuple[str, ...]:
-    """The rollups that the definition of this one reads: it only adds up their rows, and is kept along with them."""
-    return _named(definitions()[name].text)
+    """The rollups that this one is made of, each after its own: it only adds up rows, and is kept along with them."""
+    return tuple(dict.fromkeys(one for base in _named(definitions()[name].text) for one in (*read_by(base), base)))
 
 
 @cache
 def derived_from(name: str) -> tuple[str, ...]:
-    """The rollups whose definition reads this one."""
-    return tuple(one for one in definitions() if name in read_by(one))
+    """The rollups that are made of this one, each after those that it is made of, too."""
+    found = [one for one in definitions() if name in read_by(one)]
+    return tuple(sorted(found, key=lambda one: len(read_by(one))))
 
 
 @cache

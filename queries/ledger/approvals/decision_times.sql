@@ -12,10 +12,16 @@
 -- ttl: 60
 with cells as (
     select day, bucket, n
+    from rollup.decision_times_all
+    where cardinality(cast(:bands as integer[])) = 0
+        and cardinality(cast(:tiers as text[])) = 0
+        and day between :first and :last
+    union all
+    select day, bucket, n
     from rollup.decision_times
     where cardinality(cast(:bands as integer[])) = 0
+        and tier = any(cast(:tiers as text[]))
         and day between :first and :last
-        and (cardinality(cast(:tiers as text[])) = 0 or tier = any(cast(:tiers as text[])))
     union all
     -- Times by band would be a table as long as the decisions: with a band chosen the rows of the period are read.
     select

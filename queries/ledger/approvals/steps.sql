@@ -29,15 +29,21 @@ with chosen as (
 ),
 
 cells as (
-    select step, status, bucket, n
+    select step, approved, bucket, n
+    from rollup.application_steps_all
+    where cardinality(cast(:bands as integer[])) = 0
+        and cardinality(cast(:tiers as text[])) = 0
+        and day between :first and :last
+    union all
+    select step, status = 'approved', bucket, n
     from rollup.application_steps
     where cardinality(cast(:bands as integer[])) = 0
+        and tier = any(cast(:tiers as text[]))
         and day between :first and :last
-        and (cardinality(cast(:tiers as text[])) = 0 or tier = any(cast(:tiers as text[])))
     union all
     select
         taken.step,
-        c.status,
+        c.status = 'approved',
         floor(8 * ln(greatest(taken.seconds::double precision, 1)) / ln(2::double precision) + 1e-9)::integer,
         1
     from chosen c
@@ -76,5 +82,5 @@ group by step
 union all
 select case step when 'decided' then 'approved' else step end, bucket, sum(n)
 from cells
-where step <> 'decided' or status = 'approved'
+where step <> 'decided' or approved
 group by 1, 2

@@ -76,16 +76,28 @@ happened as (
     select pieces.day, p.processed_at, 0, 0, 0, 0, 1
     from pieces join bi.payments p on p.processed_at >= pieces.rows_from and p.processed_at < pieces.end_at
     where p.status = 'succeeded'
+),
+counted as (
+    select
+        day,
+        date_bin('15 minutes', at, timestamptz '2000-01-01 00:00Z') as quarter,
+        sum(applications) as applications,
+        sum(approved) as approved,
+        sum(credits) as credits,
+        sum(amount) as amount,
+        sum(succeeded) as succeeded
+    from happened
+    group by 1, 2
 )
 select
     day,
-    (extract(hour from at at time zone :timezone) * 60
-        + floor(extract(minute from at at time zone :timezone) / 15) * 15)::integer as minute,
+    (extract(hour from quarter at time zone :timezone) * 60
+        + extract(minute from quarter at time zone :timezone))::integer as minute,
     sum(applications)::bigint as applications,
     sum(approved)::bigint as approved,
     sum(credits)::bigint as credits,
     sum(amount) as amount,
     sum(succeeded)::bigint as succeeded
-from happened
+from counted
 group by 1, 2
 order by 1, 2

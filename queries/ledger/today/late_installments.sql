@@ -35,10 +35,24 @@ numbered as (
 reach as (
     select array_agg(day order by day) as days, max(day) as last_day from cut
 ),
+opened as (
+    -- Days with a part after their cut, which is over.
+    select *
+    from (
+        select
+            day,
+            end_at,
+            date_bin('15 minutes', end_at - interval '1 microsecond', timestamptz '2000-01-01 00:00Z')
+                + interval '15 minutes' as quarters_from,
+            (day + 1)::timestamp at time zone :timezone as day_end
+        from cut
+    ) as ends
+    where end_at < day_end and end_at < now() - interval '5 minutes'
+),
 cells as (
     -- The slot counts the days that are before the change: it is part of all the others.
     select c.bucket, width_bucket(c.day - 1, reach.days) as slot, sum(c.n) as n, sum(c.amount) as amount
-    from rollup.late_changes c, reach
+    from rollup.late_changes_all c, reach
     where c.day <= reach.last_day
     group by 1, 2
 ),
@@ -47,29 +61,20 @@ late as (
     from numbered
     join cells on cells.slot < numbered.number
     union all
-    -- What was paid on a day after its cut was unpaid at the cut: from the rows, by due day and time of payment. Where
-    -- the cut is the present minute, the daily table itself is the state at the cut.
-    select
-        numbered.day,
-        1 + width_bucket(numbered.day - paid.due_day, array[8, 16, 31, 61, 91]),
-        later.n,
-        later.amount
-    from numbered
-    join (
-        select distinct paid_day, due_day
-        from rollup.installments
-        where paid_day = any((select days from reach)::date[]) and paid_day > due_day
-    ) as paid on paid.paid_day = numbered.day
-    cross join lateral (
-        select count(*) as n, sum(i.amount_due) as amount
-        from bi.installments i
-        where i.due_date = paid.due_day
-            and i.paid_at >= numbered.end_at
-            and i.paid_at < (numbered.day + 1)::timestamp at time zone :timezone
-    ) as later
-    where numbered.end_at < (numbered.day + 1)::timestamp at time zone :timezone
-        and numbered.end_at < now() - interval '5 minutes'
-        and later.n > 0
+    -- What was paid late on a day after its cut was late at the cut: whole quarters of an hour from their table, the
+    -- minutes before them from the rows. Where the cut is the present minute, the daily table is the state at the cut.
+    select opened.day, q.bucket, q.n, q.amount
+    from opened
+    join rollup.paid_quarters q
+        on q.quarter >= (select min(quarters_from) from opened)
+        and q.quarter >= opened.quarters_from and q.quarter < opened.day_end
+    where q.bucket > 0
+    union all
+    select opened.day, 1 + width_bucket(opened.day - i.due_date, array[8, 16, 31, 61, 91]), 1, i.amount_due
+    from opened
+    join bi.installments i on i.paid_at >= opened.end_at and i.paid_at < opened.quarters_from
+    -- Written so that it is no range of the index by due day, in which the planner would look for each of the minutes.
+    where opened.day - i.due_date > 0
 )
 select
     cut.day,
