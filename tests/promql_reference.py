@@ -2,6 +2,9 @@
 
 Prometheus's documented rules are followed for what it calls extrapolation (`increase`), staleness (`At.last`) and
 interpolation (`quantile`); everything else is sums and shares. An answer is a `Vector`: labels and a value.
+VictoriaMetrics counts by rules of its own (`counted`, `counted_per_second`): the last sample before the window belongs
+to it, and nothing is extrapolated (https://docs.victoriametrics.com/metricsql/). How old that sample may be is known
+from its source (app/vmselect/promql/rollup.go, getMaxPrevInterval).
 
 `CASES` asks every question in each story of `tests.known_series`; `expected` is the answer by the samples and `rows`
 the answer that a server gave, in the same form.
@@ -16,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import pandas as pd
@@ -26,7 +30,11 @@ from tests.known_series import SCRAPE, ZONE, Labels, Series, day, known, moment
 Key = frozenset[tuple[str, str]]
 Vector = dict[Key, float]
 Keep = Callable[[Labels], bool]
+Counter = Callable[[list[int], list[float], float, float], float | None]
 LOOKBACK = 300
+# For so many seconds before a window VictoriaMetrics takes the last sample for one that the window goes on from: an
+# eighth over the distance of the samples.
+BEFORE = 1.125 * SCRAPE
 
 
 @cache
@@ -63,28 +71,63 @@ def increase(times: list[int], values: list[float], start: float, end: float) ->
     return grown * (sampled + before + after) / sampled
 
 
+def per_second(times: list[int], values: list[float], start: float, end: float) -> float | None:
+    """Prometheus's rate() between two moments: its increase() over the whole of the window."""
+    grown = increase(times, values, start, end)
+    return None if grown is None else grown / (end - start)
+
+
 def counted(times: list[int], values: list[float], start: float, end: float) -> float | None:
-    """VictoriaMetrics's increase(): from the last sample before the window to the last within it, resets continued."""
+    """VictoriaMetrics's increase(): from the last sample before the window to the last within it, resets continued.
+
+    However long ago that was; a series that begins within the window begins at zero. An empty window has grown by
+    nothing while the sample before it is not older than `BEFORE`.
+    """
     first, beyond = bisect_right(times, start), bisect_right(times, end)
     if first == beyond:
+        return 0.0 if _held(times, first, start) else None
+    return _grown(values, first - 1, beyond) if first else values[0] + _grown(values, 0, beyond)
+
+
+def counted_per_second(times: list[int], values: list[float], start: float, end: float) -> float | None:
+    """VictoriaMetrics's rate(): what was counted from one sample to another, over the seconds between these two.
+
+    The first is the last before the window, unless it is older than `BEFORE`: then the first within it, so that of a
+    single sample nothing is known.
+    """
+    first, beyond = bisect_right(times, start), bisect_right(times, end)
+    held = _held(times, first, start)
+    if first == beyond:
+        return 0.0 if held else None
+    since = first - 1 if held else first
+    if since == beyond - 1:
         return None
-    grown = values[first] if first == 0 else 0.0
-    for place in range(max(first, 1), beyond):
-        grown += values[place] - (values[place - 1] if values[place] >= values[place - 1] else 0.0)
-    return grown
+    return _grown(values, since, beyond) / (times[beyond - 1] - times[since])
+
+
+def _held(times: list[int], first: int, start: float) -> bool:
+    return 0 < first < len(times) and times[first - 1] > start - BEFORE
+
+
+def _grown(values: list[float], since: int, beyond: int) -> float:
+    """How far a counter has come from the sample at `since` to the last before `beyond`; a fall is a restart."""
+    pairs = pairwise(values[since:beyond])
+    return sum((after - before if after >= before else after for before, after in pairs), 0.0)
 
 
 @dataclass(frozen=True)
 class At:
     """One moment of a question: `window` are the seconds that `$window` stands for, `end` the end of the range.
 
-    `grown` is the engine's increase(); `lookback` for how many seconds a gauge holds after its last sample.
+    `grown` is the engine's increase(), `paced` its rate(), `lookback` for how many seconds a gauge holds after its last
+    sample.
     """
 
     time: float
     window: float
     end: float
-    grown: Callable[[list[int], list[float], float, float], float | None] = increase
+    grown: Counter = increase
+    paced: Counter = per_second
     lookback: float = LOOKBACK
 
     def _each(self, name: str, keep: Keep | None) -> Iterator[tuple[Key, Series]]:
@@ -106,18 +149,22 @@ class At:
         self, name: str, keep: Keep | None = None, *, over: float | None = None, at_end: bool = False
     ) -> Vector:
         """The increase of each counter over the window (or `over` seconds) before the moment (or the range's end)."""
-        end = self.end if at_end else self.time
-        found: Vector = {}
-        for key, one in self._each(name, keep):
-            grown = self.grown(one.times, one.values, end - (over or self.window), end)
-            if grown is not None:
-                found[key] = grown
-        return found
+        return self._counters(self.grown, name, keep, over, at_end)
 
     def rate(self, name: str, keep: Keep | None = None, *, over: float | None = None, at_end: bool = False) -> Vector:
         """The same a second."""
-        seconds = over or self.window
-        return {key: grown / seconds for key, grown in self.increase(name, keep, over=seconds, at_end=at_end).items()}
+        return self._counters(self.paced, name, keep, over, at_end)
+
+    def _counters(self, of: Counter, name: str, keep: Keep | None, over: float | None, at_end: bool) -> Vector:
+        end = self.end if at_end else self.time
+        found: Vector = {}
+        for key, one in self._each(name, keep):
+            # Of what comes after its end a question knows nothing.
+            known = bisect_right(one.times, self.end)
+            value = of(one.times[:known], one.values[:known], end - (over or self.window), end)
+            if value is not None:
+                found[key] = value
+        return found
 
     def over(
         self, name: str, fold: Callable[[list[float]], float], keep: Keep | None = None, *, over: float | None = None
@@ -255,17 +302,17 @@ def _connection_share(at: At, _: Mapping[str, Any]) -> Vector:
 
 @answers("api_health/database")
 def _database(at: At, _: Mapping[str, Any]) -> Vector:
-    return quantile(0.95, by(at.rate("db_query_duration_seconds_bucket"), "le", "table", "operation"))
+    return quantile(0.95, by(at.increase("db_query_duration_seconds_bucket"), "le", "table", "operation"))
 
 
 @answers("watch/db_latency")
 def _tables(at: At, _: Mapping[str, Any]) -> Vector:
-    return quantile(0.95, by(at.rate("db_query_duration_seconds_bucket"), "le", "table"))
+    return quantile(0.95, by(at.increase("db_query_duration_seconds_bucket"), "le", "table"))
 
 
 @answers("api_health/error_rate", "watch/error_rate")
 def _error_rate(at: At, _: Mapping[str, Any]) -> Vector:
-    return share(by(at.rate("http_requests_total", _failed)), by(at.rate("http_requests_total")))
+    return share(by(at.increase("http_requests_total", _failed)), by(at.increase("http_requests_total")))
 
 
 @answers("api_health/exporters")
@@ -279,9 +326,10 @@ def _exporters(at: At, params: Mapping[str, Any]) -> Vector:
 @answers("api_health/failing")
 def _failing(at: At, params: Mapping[str, Any]) -> Vector:
     over = _seconds(params)
-    asked = by(at.rate("http_requests_total", over=over), "method", "endpoint")
-    failed = by(at.rate("http_requests_total", _failed, over=over), "method", "endpoint")
-    return largest(10, {key: failed[key] / asked[key] for key in failed if asked[key] > params.get("floor", 0.01)})
+    asked = by(at.increase("http_requests_total", over=over), "method", "endpoint")
+    failed = by(at.increase("http_requests_total", _failed, over=over), "method", "endpoint")
+    pace = by(at.rate("http_requests_total", over=over), "method", "endpoint")
+    return largest(10, {key: failed[key] / asked[key] for key in failed if pace[key] > params.get("floor", 0.01)})
 
 
 @answers("api_health/host")
@@ -304,7 +352,7 @@ def _host(at: At, _: Mapping[str, Any]) -> Vector:
 
 @answers("api_health/latency", "watch/latency")
 def _latency(at: At, _: Mapping[str, Any]) -> Vector:
-    buckets = by(at.rate("http_request_duration_seconds_bucket"), "le")
+    buckets = by(at.increase("http_request_duration_seconds_bucket"), "le")
     found: Vector = {}
     for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)):
         found |= tagged("quantile", name, quantile(q, buckets))
@@ -340,8 +388,9 @@ def _commands(at: At, _: Mapping[str, Any]) -> Vector:
 
 @answers("api_health/redis_failures")
 def _command_failures(at: At, _: Mapping[str, Any]) -> Vector:
-    failed = at.rate("redis_commands_total", lambda labels: "command" in labels and _not_ok(labels))
-    return share(by(failed, "command"), _commands(at, {}))
+    name = "redis_commands_total"
+    failed = at.increase(name, lambda labels: "command" in labels and _not_ok(labels))
+    return share(by(failed, "command"), by(at.increase(name, lambda labels: "command" in labels), "command"))
 
 
 @answers("api_health/redis_server")
@@ -360,7 +409,7 @@ def _request_rate(at: At, _: Mapping[str, Any]) -> Vector:
 @answers("api_health/slowest")
 def _slowest(at: At, params: Mapping[str, Any]) -> Vector:
     over, name = _seconds(params), "http_request_duration_seconds"
-    slow = quantile(0.95, by(at.rate(f"{name}_bucket", over=over), "le", "method", "endpoint"))
+    slow = quantile(0.95, by(at.increase(f"{name}_bucket", over=over), "le", "method", "endpoint"))
     asked = by(at.rate(f"{name}_count", over=over), "method", "endpoint")
     return largest(10, {key: slow[key] for key in slow if asked[key] > params.get("floor", 0.01)})
 
@@ -368,8 +417,8 @@ def _slowest(at: At, params: Mapping[str, Any]) -> Vector:
 @answers("api_health/within")
 def _within(at: At, _: Mapping[str, Any]) -> Vector:
     name = "http_request_duration_seconds"
-    count = by(at.rate(f"{name}_count")).get(frozenset(), 0.0)
-    buckets = by(at.rate(f"{name}_bucket", lambda labels: labels["le"] in {"0.1", "0.3", "0.5"}), "le")
+    count = by(at.increase(f"{name}_count")).get(frozenset(), 0.0)
+    buckets = by(at.increase(f"{name}_bucket", lambda labels: labels["le"] in {"0.1", "0.3", "0.5"}), "le")
     bound = frozenset({("le", "0.3")})
     wanted = [bound] if bound in buckets else list(buckets)
     return {key: buckets[key] / count for key in wanted} if count > 0 else {}
@@ -385,10 +434,10 @@ def _errors_by_endpoint(at: At, _: Mapping[str, Any]) -> Vector:
 @answers("watch/slow_endpoints")
 def _slow_endpoints(at: At, _: Mapping[str, Any]) -> Vector:
     name = "http_request_duration_seconds"
-    slow = quantile(0.95, by(at.rate(f"{name}_bucket", over=3600, at_end=True), "le", "endpoint"))
+    slow = quantile(0.95, by(at.increase(f"{name}_bucket", over=3600, at_end=True), "le", "endpoint"))
     asked = by(at.rate(f"{name}_count", over=3600, at_end=True), "endpoint")
     worst = largest(3, {key: slow[key] for key in slow if asked[key] > 0.05})
-    return alike(quantile(0.95, by(at.rate(f"{name}_bucket"), "le", "endpoint")), worst)
+    return alike(quantile(0.95, by(at.increase(f"{name}_bucket"), "le", "endpoint")), worst)
 
 
 @answers("watch/requests")
@@ -534,8 +583,8 @@ def _calls(at: At, params: Mapping[str, Any]) -> Vector:
 @answers("integrations/error_rate")
 def _integration_errors(at: At, params: Mapping[str, Any]) -> Vector:
     name, chosen = "integration_api_calls_total", _chosen(params)
-    failed = at.rate(name, lambda labels: chosen(labels) and _not_ok(labels))
-    return share(by(failed, "integration"), by(at.rate(name, chosen), "integration"))
+    failed = at.increase(name, lambda labels: chosen(labels) and _not_ok(labels))
+    return share(by(failed, "integration"), by(at.increase(name, chosen), "integration"))
 
 
 @answers("disbursements/neon_error_rate")
@@ -545,7 +594,7 @@ def _neon(at: At, _: Mapping[str, Any]) -> Vector:
 
 @answers("integrations/latency")
 def _integration_latency(at: At, params: Mapping[str, Any]) -> Vector:
-    buckets = at.rate("integration_api_duration_seconds_bucket", _chosen(params))
+    buckets = at.increase("integration_api_duration_seconds_bucket", _chosen(params))
     return quantile(params.get("quantile", 0.95), by(buckets, "le", "integration"))
 
 
