@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from components import _, when
+from components import _, clock, when
 from components.fields import literal
 
 PAGES = Path(__file__).resolve().parent.parent / "pages"
@@ -29,7 +30,9 @@ def alert_links(found: pd.DataFrame, params: Mapping[str, Any]) -> None:
         for row in found.itertuples():
             silent = row.state == "silenced"
             colour = "gray" if silent else "red" if row.severity == "critical" else "orange"
-            since = _("since {when}").format(when=when(row.starts_at))
+            # Of today the time says enough, and a phone has room for no more.
+            today = row.starts_at.date() == datetime.now(row.starts_at.tzinfo).date()
+            since = _("since {when}").format(when=clock(row.starts_at) if today else when(row.starts_at))
             words = f"{since} · {_('silenced')}" if silent else since
             icon = "notifications_off" if silent else "notifications_active"
             label = f":{colour}[**{literal(row.alert)}**] :small[{words}]"

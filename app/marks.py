@@ -70,5 +70,5 @@ def _words(result: Result, state: str) -> str:
         # The sum agrees: what differs lies within it, or at another time.
         return state_name("explained") if state == "explained" else _("sum agrees, parts differ: why")
     if state == "explained":
-        return _("differs by {share}: explained").format(share=percent(share))
-    return _("differs by {share}: why").format(share=percent(share))
+        return _("{share}: explained").format(share=percent(share))
+    return _("{share}: why").format(share=percent(share))

@@ -102,17 +102,18 @@ def _is_empty(data: pd.DataFrame, *columns: str) -> bool:
 
 
 def _legend(names: Sequence[str] = (), *, strokes: bool = False) -> alt.Legend:
-    """A legend on top; in two rows where one would not fit on a phone. Lines without dots are told by `strokes`."""
-    width = sum(7.4 * len(name) + 26 for name in names)
-    rows = 1 if width <= 270 else 2 if width <= 520 else 3
+    """A legend on top, on a phone in as many rows as its names need. Lines without dots are told by `strokes`."""
+    widths = [7.4 * len(name) + 26 for name in names]
+    # What fits on a phone stands in one row; else the chart itself counts the columns that it has room for.
+    room = f"floor(width / {round(max(widths))})" if sum(widths) > 270 else ""
     return alt.Legend(
         orient="top",
         title=None,
         symbolType="stroke" if strokes else "square",
         symbolStrokeWidth=3 if strokes else 0,
         symbolOpacity=1,
-        labelLimit=220,
-        columns=-(-len(names) // rows) if rows > 1 else 0,
+        labelLimit=alt.ExprRef("max(width - 30, 120)"),
+        columns=alt.ExprRef(f"clamp({room}, 1, {len(names)})") if room else 0,
     )
 
 

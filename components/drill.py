@@ -22,7 +22,7 @@ from components.i18n import _, clock, day_name, is_unknown, ngettext, number, wh
 from components.words import value_name
 
 PAGE_ROWS = 50
-# Of a grid in the theme's font of 15 px: a list ends with its last row.
+# Of a row of a grid in the theme's font of 15 px, its heading included.
 ROW_HEIGHT = 33
 TABLE_ROWS = 12
 POLL_SECONDS = 1.0
@@ -430,10 +430,16 @@ def _table(source: RowSource, frame: pd.DataFrame, known: RowList, key: str, lab
             # A button's label is a text, also where the id is a number.
             shown[name] = ["" if is_unknown(one) else str(one) for one in shown[name]]
         config[name] = id_column(name, shown[name].tolist(), f"{key}:open:{name}", column_words(name)) or config[name]
-    height = ROW_HEIGHT * (min(len(shown), TABLE_ROWS) + 1) + 3
+    height = grid_height(min(len(shown), TABLE_ROWS))
     st.dataframe(
         shown, hide_index=True, height=height, column_config=config, placeholder="", key=f"{key}:table", alt=label
     )
+
+
+def grid_height(rows: int, most: int | None = None) -> int:
+    """The height of a table of so many rows: it ends with its last row, for empty ones would look like missing ones."""
+    height = ROW_HEIGHT * (rows + 1) + 3
+    return height if most is None else min(height, most)
 
 
 def id_column(name: str, ids: Sequence[Any], key: str, heading: str) -> Any:

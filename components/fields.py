@@ -8,6 +8,7 @@ from typing import Any
 
 import streamlit as st
 
+from components.drill import grid_height
 from components.frame import Figure, unstamped
 from components.table import as_drawn
 from components.url import Url, one_of
@@ -81,7 +82,7 @@ def pick_row(shown: Figure, key: str, title: str, height: int) -> Any:
         data,
         key=key,
         hide_index=True,
-        height=min(height, 35 * (len(data) + 1) + 3),
+        height=grid_height(len(data), height),
         column_config=shown.columns,
         placeholder="",
         alt=title,

@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from components.drill import ROW_HEIGHT, drillable, generation, open_rows, picked_mark
+from components.drill import drillable, generation, grid_height, open_rows, picked_mark
 from components.frame import Figure, age_line, answer_of, fill_menu, guarded, menu, refresh_seconds, unstamped, waiting
 from components.i18n import _
 from components.kept import Drawing
@@ -121,14 +121,12 @@ def _chart(figure: Figure, title: str, name: str) -> pd.Series[Any] | None:
 def _table(figure: Figure, title: str, height: int, name: str) -> pd.Series[Any] | None:
     options: dict[str, Any] = {
         "hide_index": True,
-        "height": height,
         "column_config": figure.columns,
         "placeholder": "",
         "alt": title,
     }
     data = as_drawn(unstamped(figure.data))
-    # A short list ends with its last row: empty rows below it would look like missing ones.
-    options["height"] = min(height, ROW_HEIGHT * (len(data) + 1) + 3)
+    options["height"] = grid_height(len(data), height)
     if not drillable(figure.drill):
         st.dataframe(data, key=f"{name}:table", **options)
         return None

@@ -46,13 +46,15 @@ def timeline(
     title: str,
     now: datetime,
     events: pd.DataFrame | None = None,
+    within: tuple[datetime, datetime] | None = None,
     height: int | None = None,
 ) -> Figure:
     """A lane for each kind that the data has, in the order of `lanes` (kind to name).
 
     `data` has `kind`, `at`, `until` (null: a moment), `state` (a key of `state_names`), and for the tooltip the texts
-    `what`, `amount` and `detail`. A dashed rule stands at `now` where the data reaches beyond it. `events` are those of
-    the company, above the lanes.
+    `what`, `amount` and `detail`. Where it has `running`, what is true there has no end yet: a bar that stays open to
+    the right. A dashed rule stands at `now` where the data reaches beyond it. `events` are those of the company, above
+    the lanes. `within` bounds the axis: what began before it or ends after it is cut there.
     """
     if data.empty:
         return Figure(None, data, title)
@@ -67,11 +69,24 @@ def timeline(
             "_what": data["what"],
             "_amount": data["amount"],
             "_detail": data["detail"],
-            "_when": [_span(start, end) for start, end in zip(data["at"], data["until"], strict=True)],
+            "_running": data.get("running", False),
         }
     )
+    frame["_when"] = [
+        _span(start, end, running)
+        for start, end, running in zip(data["at"], data["until"], frame["_running"], strict=True)
+    ]
+    present_moment = pd.Timestamp(now).tz_localize(None)
     shown = [name for name in dict.fromkeys(lanes.values()) if name in set(frame["_lane"])]
     first, last = frame["_at"].min(), max(frame["_at"].max(), frame["_until"].max())
+    if frame["_running"].any():
+        last = max(last, present_moment)
+    if within is not None:
+        first, last = pd.Timestamp(within[0]).tz_localize(None), min(last, pd.Timestamp(within[1]).tz_localize(None))
+        frame["_at"] = frame["_at"].clip(lower=first)
+        frame["_until"] = frame["_until"].clip(upper=last)
+    # What still runs was there until now, and goes on.
+    frame["_until"] = frame["_until"].mask(frame["_running"], min(last, max(present_moment, first)))
     room = max((last - first) * 0.015, pd.Timedelta(minutes=1))
     how: dict[str, Any] = {
         "axis": alt.Axis(title=None, grid=True, tickCount=5, labelOverlap=True, format=_ticks(last - first)),
@@ -105,12 +120,14 @@ def timeline(
     if not spans.empty:
         bars = alt.Chart(spans).mark_bar(height=9, cornerRadius=4, opacity=0.6)
         layers.append(bars.encode(x=x, x2="_until:T", y=y, color=colour, tooltip=tooltip))
+    if frame["_running"].any():
+        heads = alt.Chart(frame[frame["_running"]]).mark_point(filled=True, shape="triangle-right", size=110, opacity=1)
+        layers.append(heads.encode(x=alt.X("_until:T", **how), y=y, color=colour, tooltip=tooltip))
     for hollow, points in moments.groupby("_open"):
         mark = alt.Chart(points).mark_point(
             filled=not hollow, size=38 if hollow else 52, opacity=0.9, strokeWidth=1.4, shape="circle"
         )
         layers.append(mark.encode(x=x, y=y, color=colour, tooltip=tooltip))
-    present_moment = pd.Timestamp(now).tz_localize(None)
     if first <= present_moment <= last:
         rule = alt.Chart(pd.DataFrame({"_at": [present_moment], "_now": [_("Now")]}))
         layers.append(rule.mark_rule(strokeDash=[3, 3], color=ink(), opacity=0.6).encode(x=x, tooltip=["_now:N"]))
@@ -133,8 +150,10 @@ def _ticks(length: pd.Timedelta) -> str:
     return "%e %b" if length <= pd.Timedelta(days=120) else "%b %Y"
 
 
-def _span(start: pd.Timestamp, end: pd.Timestamp) -> str:
+def _span(start: pd.Timestamp, end: pd.Timestamp, running: bool) -> str:
     year = day_name(start.date(), style="y")
+    if running:
+        return _("since {when}").format(when=f"{when(start)} {year}")
     if pd.isna(end):
         return f"{when(start)} {year}"
     return f"{when(start)} – {when(end)} {day_name(end.date(), style='y')}"

@@ -57,6 +57,8 @@ def labelled(frame: pd.DataFrame, *labels: str) -> pd.DataFrame:
     made = frame.copy()
     words = measures()
     known = [made[label].fillna("").replace(words) for label in labels if label in made]
+    # A parameter's own name makes routes too long for a phone.
+    known = [part.str.replace(r"\{\w+\}", "{id}", regex=True) for part in known]
     made["what"] = [" ".join(part for part in parts if part) for parts in zip(*known, strict=True)] if known else ""
     made.attrs = dict(frame.attrs)
     return made

@@ -15,6 +15,7 @@ import queries
 from app.auth import viewer
 from app.settings import settings
 from components import Figure, _, bars_over_time, ngettext, number, panel, span_bar, table, value_name, when
+from components.drill import grid_height
 from components.fields import leave, literal, name_field, pick_row, text_field
 from components.filters import tell_refused
 from components.url import Url
@@ -323,7 +324,7 @@ def show_breadcrumbs(one: pd.DataFrame) -> None:
     st.dataframe(
         crumbs,
         hide_index=True,
-        height=min(35 * (len(crumbs) + 1) + 3, 420),
+        height=grid_height(len(crumbs), 420),
         key="breadcrumbs",
         column_config={
             "at": st.column_config.DatetimeColumn(_("When"), format="HH:mm:ss.SSS"),
@@ -392,7 +393,7 @@ def one_issue(issue_id: str, event_id: str, wanted: told.IssueSearch) -> None:
             st.dataframe(
                 named,
                 hide_index=True,
-                height=min(35 * (len(named) + 1) + 3, 420),
+                height=grid_height(len(named), 420),
                 key="tags-table",
                 column_config={"tag": _("Tag"), "value": _("Value")},
                 alt=_("Tags"),

@@ -15,7 +15,7 @@ from app.auth import viewer
 from app.settings import settings
 from components import _, day_name, filter_bar, ngettext, number, sentence_of, when
 from components.charts import event_names
-from components.drill import ROW_HEIGHT
+from components.drill import grid_height
 from components.filters import tell_refused
 from components.url import Url, some_of
 from queries.events import INCIDENT_DAYS, KINDS
@@ -195,7 +195,7 @@ table = pd.DataFrame(
 picked = st.dataframe(
     table,
     hide_index=True,
-    height=min(ROW_HEIGHT * (len(table) + 1) + 3, 600),
+    height=grid_height(len(table), 600),
     key="events:table",
     on_select="rerun",
     selection_mode="single-row",

@@ -395,6 +395,9 @@ def show_all() -> None:
     def past() -> Figure:
         frame = told.incidents_since(since)
         ended = frame[frame["ended_at"].notna()].reset_index(drop=True)
+        if ended.empty:
+            st.caption(_("None in the last {n} days.").format(n=PAST_DAYS))
+            return Figure(None, ended, drawn=True)
         shown = pd.DataFrame(
             {
                 "started_at": ended["started_at"],

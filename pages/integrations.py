@@ -39,6 +39,7 @@ from components import (
     when,
 )
 from components.fields import literal, name_field, pick_row
+from components.i18n import pgettext
 from components.integrations import (
     calls_table,
     change_table,
@@ -54,6 +55,7 @@ from components.integrations import (
 )
 from components.moment import moment_field
 from components.pager import page_place, pager
+from components.span import Span
 from components.url import Url
 from components.window import window_bar
 from queries import alerts
@@ -64,6 +66,8 @@ COST_HOURS = 24
 AROUND = {"1h": 1, "6h": 6, "24h": 24}
 LIST_ROWS = 10
 EARLIEST = timedelta(days=730)
+# So far back `integrations/latest` looks.
+LATEST = timedelta(days=30)
 ERROR_LINE = 0.05
 
 me = viewer(settings())
@@ -109,10 +113,14 @@ if instead:
 # --- the period, the integration, the section -------------------------------------------------------------------------
 
 
-def known() -> list[str]:
-    """The integrations that are called; while the ledger does not answer, the one that the link names."""
+def known(span: Span) -> list[str]:
+    """The integrations that are called now or were in the span; while the ledger does not answer, the link's."""
     try:
-        return [str(name) for name in queries.ledger("integrations/latest", {}, deadline=3)["integration"]]
+        latest = queries.ledger("integrations/latest", {}, deadline=3)
+        if span.start >= now - LATEST:
+            return [str(name) for name in latest["integration"]]
+        older = queries.ledger("integrations/summary", {**span, "integrations": ()}, deadline=3)
+        return sorted({str(name) for name in (*latest["integration"], *older["integration"])})
     except queries.SourceError:
         return [st.query_params["integration"]] if "integration" in st.query_params else []
 
@@ -124,7 +132,6 @@ def section(key: str) -> bool:
 
 if not instead:
     below_title = st.empty()
-    names = known()
     exact = window_bar(now, earliest=now - EARLIEST, longest=EARLIEST)
     span = exact or span_bar(now, earliest=today - EARLIEST)
     if not exact:
@@ -133,6 +140,7 @@ if not instead:
         start, end = told.whole_hours(span.start, span.end)
         span = replace(span, start=start, end=end)
     chosen = ALL
+    names = known(span)
     if names or "integration" in st.query_params:
         shown_as = {ALL: _("All")} | {name: str(value_name(name)) for name in names}
         chosen = choice_filter(_("Integration"), (ALL, *names), shown_as, key="integration")
@@ -242,13 +250,15 @@ def all_of_them() -> None:
     def cards() -> Figure:
         try:
             # A state of some minutes ago would call well what fails now.
-            latest = told.worst_first(queries.ledger("integrations/latest", {}, grace=0))
+            latest = queries.ledger("integrations/latest", {}, grace=0)
         except queries.SourceError as error:
             if metrics := by_metrics():
                 return without_ledger(error, metrics)
             raise
         summary = told.totals(asked("summary"), ["integration"])
         whole = {row.integration: row for row in summary.itertuples()}
+        # A period of long ago has integrations that are not called any more.
+        latest = told.worst_first(told.with_those_of(latest, summary["integration"].tolist()))
         cost, late = costs(), late_costs()
         if latest.empty:
             st.caption(_("No integration was called in the last 30 days."))
@@ -259,7 +269,11 @@ def all_of_them() -> None:
             places[name] = integration_card(row, whole.get(name), span.seconds, lines, look_into, open_call)
         below = st.container(gap="xsmall")
         with below:
-            mark_link(mark("integration_error_rate", queries.business_day(queries.timezone())))
+            checked = mark("integration_error_rate", queries.business_day(queries.timezone()))
+            if checked is not None:
+                with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+                    st.caption(_("Ledger and metrics today:"), width="content")
+                    mark_link(checked)
         # The rows stand; what Alertmanager and the metrics say is added as it comes.
         found, missing = open_alerts()
         metrics = by_metrics()
@@ -406,7 +420,11 @@ def call_list() -> None:
     )
     def calls() -> Figure:
         over = asked("over_time")
-        outcomes = {"failed": _("Failed"), "good": _("Answered"), "any": _("All")}
+        outcomes = {
+            "failed": pgettext("calls", "Failed"),
+            "good": pgettext("calls", "Answered"),
+            "any": pgettext("calls", "All"),
+        }
         with st.grid(3, min_column_width=190, vertical_alignment="center", key="calls-filter"):
             outcome = choice_filter(_("Outcome"), tuple(outcomes), outcomes, key="outcome")
             every, statuses = told.of_outcome(over, outcome)

@@ -14,6 +14,7 @@ from app.auth import viewer
 from app.links import lead
 from app.settings import settings
 from components import Figure, _, bars_over_time, ngettext, number, panel, sentence_of, span_bar, value_name
+from components.drill import grid_height
 from components.frame import unstamped
 from components.scales import colours_of
 from components.span import Span
@@ -213,7 +214,7 @@ def lines_table(frame: pd.DataFrame, *, key: str, pick: bool) -> pd.Series[Any] 
         "hide_index": True,
         "column_order": order,
         "column_config": config,
-        "height": min(480, 35 * (len(frame) + 1) + 3),
+        "height": grid_height(len(frame), 480),
         "alt": _("Log lines, the newest first"),
     }
     if not pick:

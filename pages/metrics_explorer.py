@@ -17,6 +17,7 @@ from app import explorer_history
 from app.auth import login_required, viewer
 from app.settings import settings
 from components import Figure, _, language, line, ngettext, number, panel, sentence_of, span_bar, table
+from components.drill import grid_height
 from components.frame import unstamped
 from components.i18n import pgettext
 from components.promql_editor import PREFIX, promql_editor
@@ -280,7 +281,7 @@ def history() -> None:
             frame,
             hide_index=True,
             width=640,
-            height=min(360, 35 * (len(frame) + 1) + 3),
+            height=grid_height(len(frame), 360),
             key="explorer:past:table",
             alt=_("Questions that you have asked, the latest first"),
             column_config={
@@ -488,7 +489,7 @@ def shown(figure: Figure, title: str, key: str) -> None:
         drawn,
         hide_index=True,
         column_config=figure.columns,
-        height=min(HEIGHT + 60, 35 * (len(drawn) + 1) + 3),
+        height=grid_height(len(drawn), HEIGHT + 60),
         placeholder="∅",
         key=f"{key}:table",
         alt=title,
@@ -597,7 +598,8 @@ if not questions:
         st.caption(
             _("Type a question above, or add a ready one. Bounds: {series} series, {points} points each.").format(
                 points=number(11_000), series=number(2_000)
-            )
+            ),
+            width="content",
         )
 # A field keeps its letter, whichever of them ask something.
 for letter, field in zip(LETTERS, state["explorer:fields"], strict=False):

@@ -48,13 +48,12 @@ from components import (
     table,
     when,
 )
-from components.drill import column_words
+from components.drill import column_words, grid_height
 from components.url import Url, one_of
 from queries import Result, reconcile_views
 
 TREND_DAYS = 30
 FINDINGS_SHOWN = 20
-ROW_HEIGHT = 35
 
 
 # --- what is asked ----------------------------------------------------------------------------------------------------
@@ -186,7 +185,7 @@ def close_contract() -> None:
 def all_contracts() -> None:
     @panel(
         _("Contracts"),
-        height=ROW_HEIGHT * (len(queries.contracts()) + 1) + 3,
+        height=grid_height(len(queries.contracts())),
         help=_(
             "Each number that both sources know. The ledger is exact; the metrics are what was scraped. The expected "
             "difference is computed from the moments of the scrapes, restarts, gaps and rows that were written late. "

@@ -27,6 +27,7 @@ from components import (
     value_name,
     when,
 )
+from components.drill import grid_height
 from components.window import window_bar, window_params
 from queries import threads
 
@@ -171,6 +172,11 @@ def shown(moments: pd.DataFrame) -> pd.DataFrame:
     return part
 
 
+def still_running(moments: pd.DataFrame) -> pd.Series[bool]:
+    """Whether an alert or incident has no end yet; a deployment is a moment."""
+    return moments["kind"].isin(("alert", "incident")) & moments["until"].isna()
+
+
 def what_of(row: Any) -> str:
     """A moment in words: the ledger's keys in the viewer's language, what programs wrote as it is."""
     return str(value_name(row.what)) if row.source in {"ledger", "call"} else str(row.what)
@@ -211,6 +217,7 @@ def thread_timeline() -> Figure:
     moments = shown(found.moments)
     told = moments.assign(
         kind=moments["source"],
+        running=still_running(moments),
         until=moments["until"].where(moments["until"] - moments["at"] >= (end - start) * SEEN),
         what=[f"{kind_of(row)}: {what_of(row)}"[:160] for row in moments.itertuples(index=False)],
         amount=[money(value) if not pd.isna(value) else "" for value in moments["amount"]],
@@ -218,7 +225,7 @@ def thread_timeline() -> Figure:
     )
     told.attrs = dict(moments.attrs)
     tell_notes(found)
-    return timeline(told, lanes=LANES, title=_("Timeline"), now=now)
+    return timeline(told, lanes=LANES, title=_("Timeline"), now=now, within=(start, end))
 
 
 def open_moment(row: Any) -> None:
@@ -269,12 +276,12 @@ def thread_moments() -> Figure:
             "kind": [kind_of(row) for row in rows],
             "what": [what_of(row)[:300] for row in rows],
             "lasted": [
-                ""
+                (_("runs still") if running else "")
                 if pd.isna(row.until)
                 else duration((row.until - row.at).total_seconds())
                 if row.duration_ms is pd.NA
                 else f"{number(int(row.duration_ms))} ms"
-                for row in rows
+                for row, running in zip(rows, still_running(moments), strict=True)
             ],
             "amount": ["" if pd.isna(row.amount) else money(row.amount) for row in rows],
             "detail": [row.detail[:200] for row in rows],
@@ -283,14 +290,16 @@ def thread_moments() -> Figure:
     state = st.dataframe(
         drawn,
         hide_index=True,
-        height=min(420, 35 * (len(drawn) + 1) + 3),
+        height=grid_height(len(drawn), 420),
         key="thread:table",
+        # A request without money has no column of it.
+        column_order=[name for name in drawn.columns if name != "amount" or drawn[name].any()],
         on_select="rerun",
         selection_mode="single-row",
         alt=_("All that happened"),
         column_config={
             "at": st.column_config.DatetimeColumn(_("When"), format="DD MMM HH:mm:ss.SSS", width=150),
-            "source": st.column_config.TextColumn(_("Source"), width=125),
+            "source": st.column_config.TextColumn(_("Source"), width=145),
             "state": st.column_config.TextColumn("", width=30),
             "kind": st.column_config.TextColumn(_("Kind"), width=110),
             "what": st.column_config.TextColumn(_("What"), width=275),

@@ -25,6 +25,7 @@ from components import (
     value_name,
     when,
 )
+from components.drill import grid_height
 from components.fields import leave, literal, name_field, pick_row, text_field
 from components.filters import tell_refused
 from components.kept import Drawing
@@ -348,7 +349,7 @@ def value_table(values: dict[str, Any], title: str, key: str) -> None:
         frame,
         hide_index=True,
         key=key,
-        height=min(35 * (len(frame) + 1) + 3, 320),
+        height=grid_height(len(frame), 320),
         column_config={
             "name": st.column_config.TextColumn(_("Name")),
             "value": st.column_config.TextColumn(_("Value")),

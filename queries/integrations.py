@@ -49,6 +49,17 @@ def worst_first(latest: pd.DataFrame) -> pd.DataFrame:
     return made
 
 
+def with_those_of(latest: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """`integrations/latest` with a row for each of these integrations that was not called in the last 30 days."""
+    others = [name for name in names if name not in set(latest["integration"])]
+    if not others:
+        return latest
+    more = pd.DataFrame({"integration": others, "calls_hour": 0, "failed_hour": 0}).reindex(columns=latest.columns)
+    made = pd.concat([latest, more.astype(latest.dtypes.to_dict())], ignore_index=True)
+    made.attrs = dict(latest.attrs)
+    return made
+
+
 def alerts_of(active: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The open alerts of `alerts.active` by the integration (or component) that they name, as they come."""
     named: dict[str, list[int]] = {}

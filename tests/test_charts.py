@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import vl_convert
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
@@ -400,3 +401,21 @@ def test_a_table_shows_statuses_by_name_and_nothing_for_no_text(monkeypatch):
     drawn = as_drawn(frame)
     assert drawn["status"].tolist() == ["Activo", "", "barter"]
     assert drawn["payment_id"].tolist() == ["card", "b", "c"]
+
+
+def test_a_legend_of_long_names_is_whole_on_a_phone_and_beside_each_other_on_a_desk():
+    names = [f"POST /applications/{{id}}/{word}" for word in ("decision", "documents", "signature")]
+    made = pd.DataFrame({"day": DAYS[:1].repeat(3), "n": [1, 2, 3], "name": names})
+    spec = charts.bars_over_time(made, x="day", y="n", unit="count", color="name", **T).chart.to_dict()
+
+    def rows(width: int) -> int:
+        svg = vl_convert.vegalite_to_svg({**spec, "width": width})
+        places = (
+            r'<g transform="translate\([\d.]+,([\d.]+)\)">(?:(?!<g transform).)*?role-legend-label.*?>(POST /[^<]*)<'
+        )
+        found = re.findall(places, svg)
+        assert [name for _, name in found] == names
+        return len({y for y, _ in found})
+
+    assert rows(330) == 3
+    assert rows(1000) == 1

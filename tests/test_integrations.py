@@ -1017,6 +1017,19 @@ def test_an_integration_that_is_not_known_is_told(failing):
     assert "never" in words(app)
 
 
+def test_an_integration_that_was_called_long_ago_can_be_chosen_for_its_period(ledger):
+    now = datetime.now(UTC)
+    ledger.fill(integration_calls=[call(now - HOUR, "neon"), call(now - 60 * DAY, "old_partner", "error")])
+    then = (now - 60 * DAY).astimezone(ZONE).date().isoformat()
+    recent, older = page(), page(range="days", **{"from": then, "to": then})
+    assert "old_partner" not in recent.segmented_control(key="integration").options
+    assert "old_partner" in older.segmented_control(key="integration").options
+    # Its row stands in the list, too, with the calls of the period.
+    said = words(older)
+    assert r"**old\_partner** quiet" in said
+    assert "100.0 %" in said
+
+
 def test_an_empty_ledger_leaves_an_empty_page(ledger):
     ledger.fill()
     app = page()

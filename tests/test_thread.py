@@ -450,6 +450,35 @@ def test_alerts_and_changes_are_named_in_the_viewers_language(connected):
 
 @pytest.mark.browser
 @pytest.mark.skipif(chromium_path() is None, reason="No Chromium on this machine")
+def test_what_still_runs_is_a_bar_that_stays_open_and_does_not_stretch_the_period():
+    components.set_default_language("en")
+    start, end = NOW - 20 * MINUTE, NOW + 10 * MINUTE
+    told = pd.DataFrame(
+        {
+            "at": [NOW - timedelta(days=3), NOW - 5 * MINUTE],
+            "until": pd.Series([None, None], dtype="datetime64[us, UTC]"),
+            "running": [True, False],
+            "kind": ["alert", "call"],
+            "state": ["failed", "neutral"],
+            "what": ["Alert: it burns", "Call"],
+            "amount": "",
+            "detail": "",
+        }
+    )
+    lanes = {"call": "Calls", "alert": "Alerts"}
+    spec = components.timeline(told, lanes=lanes, title="t", now=NOW, within=(start, end)).chart.to_dict()
+    layers = {layer["mark"]["type"]: layer for layer in spec["layer"] if layer["mark"].get("shape") != "circle"}
+    points = next(layer for layer in spec["layer"] if layer["mark"].get("shape") == "circle")
+    rows = {name: spec["datasets"][layers[name]["data"]["name"]] for name in ("bar", "point")}
+    assert [row["_lane"] for row in spec["datasets"][points["data"]["name"]]] == ["Calls"]
+    plain = "%Y-%m-%dT%H:%M:%S"
+    # From the beginning of the period until now, where its head says that it goes on.
+    assert rows["bar"][0]["_at"].startswith(start.strftime(plain))
+    assert rows["bar"][0]["_until"].startswith(NOW.strftime(plain))
+    assert layers["point"]["mark"]["shape"] == "triangle-right"
+    assert rows["point"][0]["_when"].startswith("since ")
+
+
 def test_a_moment_that_is_picked_opens_and_leads_to_its_lines(company, server_dir):
     env = {**company.env, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
     with (
