@@ -20,7 +20,7 @@ import pandas as pd
 import streamlit as st
 
 from components.i18n import _, day_name
-from components.url import Url, day_between, on_or_off, one_of, some_of, written
+from components.url import Url, day_between, on_or_off, one_of, some_of, whole_number, written
 
 DEFAULT_PERIOD, CUSTOM = "last_30", "custom"
 PERIODS = (
@@ -377,6 +377,7 @@ def events_filter() -> bool:
     url = Url()
     shown = events_switch(url)
     url.write()
+    tell_refused(url)
     return shown
 
 
@@ -407,10 +408,15 @@ def day_filter(today: date, *, earliest: date, key: str = "day") -> date:
     return day
 
 
-def choice_filter(label: str, options: Sequence[str], names: dict[str, str], *, key: str) -> str:
-    """One of a few, as a row of buttons; the first when the URL names none, and a sentence when it names another."""
-    url = Url()
-    url.restore(key, options[0], one_of(options))
+def choice_filter(
+    label: str, options: Sequence[str], names: dict[str, str], *, key: str, url: Url | None = None
+) -> str:
+    """One of a few, as a row of buttons; the first when the URL names none, and a sentence when it names another.
+
+    Of several filters in a row each takes the `url` of all, and the page writes it and tells what was refused below.
+    """
+    here = url or Url()
+    here.restore(key, options[0], one_of(options))
     chosen = st.segmented_control(
         label,
         list(options),
@@ -420,7 +426,51 @@ def choice_filter(label: str, options: Sequence[str], names: dict[str, str], *, 
         label_visibility="collapsed",
     )
     chosen = str(chosen or options[0])
-    url.keep(key, chosen, [chosen], default=chosen == options[0])
-    url.write()
-    tell_refused(url)
+    here.keep(key, chosen, [chosen], default=chosen == options[0])
+    if url is None:
+        here.write()
+        tell_refused(here)
+    return chosen
+
+
+def month_filter(
+    url: Url, label: str, months: Sequence[date], *, key: str, default: date | None = None, **options: Any
+) -> date:
+    """One of these months, the first by default, written as 2026-05 in the URL; `options` are the list's own."""
+    names = [f"{month:%Y-%m}" for month in months]
+    usual = f"{default or months[0]:%Y-%m}"
+    url.restore(key, usual, one_of(names))
+    # The period, or the data, may have moved away from a month that was chosen before.
+    if st.session_state[key] not in names:
+        st.session_state[key] = usual
+    chosen = st.selectbox(label, names, format_func=_month_name, key=key, **options)
+    url.keep(key, chosen, [chosen], default=chosen == usual)
+    return date.fromisoformat(f"{chosen}-01")
+
+
+def _month_name(month: str) -> str:
+    return day_name(date.fromisoformat(f"{month}-01"), style="MMM y")
+
+
+def number_filter(
+    url: Url, label: str, low: int, high: int, *, key: str, default: int | None, slider: bool = False, **options: Any
+) -> int | None:
+    """A whole number within bounds, as a field that may be empty or as a slider; `options` are the widget's own."""
+    url.restore(key, default, whole_number(low, high))
+    if slider and st.session_state[key] is None:
+        st.session_state[key] = default
+    chosen = (
+        st.slider(label, low, high, step=1, key=key, **options)
+        if slider
+        else st.number_input(label, low, high, value=None, step=1, key=key, **options)
+    )
+    url.keep(key, chosen, [written("" if chosen is None else str(chosen))], default=chosen == default)
+    return chosen
+
+
+def switch_filter(url: Url, label: str, *, key: str, help: str | None = None) -> bool:
+    """A switch that is off by default."""
+    url.restore(key, False, on_or_off)
+    chosen = bool(st.toggle(label, key=key, help=help))
+    url.keep(key, chosen, ["on" if chosen else "off"], default=not chosen)
     return chosen

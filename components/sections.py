@@ -15,16 +15,17 @@ import streamlit as st
 
 from components.filters import choice_filter
 from components.i18n import _
+from components.url import Url
 
 ALL = "all"
 
 
-def sections(names: dict[str, str], *, headings: bool = True) -> Callable[[str], bool]:
+def sections(names: dict[str, str], *, headings: bool = True, url: Url | None = None) -> Callable[[str], bool]:
     """Draw the choice, the first section by default; gives a function that says whether a section is to be drawn.
 
     Among all, a section begins with its name, unless the page has `headings` of its own.
     """
-    chosen = choice_filter(_("Section"), (*names, ALL), {**names, ALL: _("Everything")}, key="section")
+    chosen = choice_filter(_("Section"), (*names, ALL), {**names, ALL: _("Everything")}, key="section", url=url)
 
     def drawn(key: str) -> bool:
         if chosen == ALL and headings:

@@ -12,7 +12,6 @@ would mean nothing on an English one, and a default that depends on the viewer w
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -62,7 +61,8 @@ class Url:
     def restore(self, key: str, default: Any, read: Callable[[list[str]], Any]) -> None:
         """Before the widget: give its key the value of the link, or the one remembered, or the default.
 
-        `read` makes a value of the texts in the URL; a ValueError says which of them cannot be.
+        `read` makes a value of the texts in the URL; a ValueError says which of them cannot be, and `Refused` what the
+        others mean.
         """
         asked = st.query_params.get_all(key)
         kept = self._kept.get(key)
@@ -85,10 +85,13 @@ class Url:
                 value = read(asked)
             except ValueError as error:
                 self.refused.append(f"{key}={error}")
+                value = error.rest if isinstance(error, Refused) else default
         elif bare:
             # What another page had may be no option here.
-            with contextlib.suppress(ValueError):
+            try:
                 value = read(bare)
+            except ValueError as error:
+                value = error.rest if isinstance(error, Refused) else default
         st.session_state[key] = value
         # On the way back through the browser's history a bare URL stays bare, or nobody would come past it.
         self._kept[key] = _Kept(self._page, value, [], bare, asked if here or asked else None)
@@ -141,15 +144,24 @@ def one_of(options: Sequence[str]) -> Callable[[list[str]], str]:
     return read
 
 
+class Refused(ValueError):
+    """Some of the texts cannot be; `rest` is what the others mean."""
+
+    def __init__(self, refused: str, rest: Any) -> None:
+        super().__init__(refused)
+        self.rest = rest
+
+
 def some_of(options: Sequence[str]) -> Callable[[list[str]], list[str]]:
-    """Some of these words; '' is written as (none)."""
+    """Some of these words; '' is written as (none). One that is none of them leaves the others as they are."""
     known = {written(option): option for option in options}
 
     def read(texts: list[str]) -> list[str]:
         unknown = [text for text in texts if text not in known]
+        some = list(dict.fromkeys(known[text] for text in texts if text in known))
         if unknown:
-            raise ValueError(", ".join(unknown))
-        return list(dict.fromkeys(known[text] for text in texts))
+            raise Refused(", ".join(unknown), some)
+        return some
 
     return read
 
@@ -174,3 +186,20 @@ def on_or_off(texts: list[str]) -> bool:
     if texts[-1] not in {"on", "off"}:
         raise ValueError(texts[-1])
     return texts[-1] == "on"
+
+
+def whole_number(low: int, high: int) -> Callable[[list[str]], int | None]:
+    """A whole number within these bounds, both included; (none) for a field that was emptied."""
+
+    def read(texts: list[str]) -> int | None:
+        if texts[-1] == NOTHING:
+            return None
+        try:
+            value = int(texts[-1])
+        except ValueError:
+            raise ValueError(texts[-1]) from None
+        if not low <= value <= high:
+            raise ValueError(texts[-1])
+        return value
+
+    return read

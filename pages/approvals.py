@@ -37,6 +37,8 @@ from components import (
     quantity,
     sections,
 )
+from components.filters import tell_refused
+from components.url import Url
 from queries import approvals
 
 DECIDED = ("approved", "rejected")
@@ -355,11 +357,14 @@ with kpi_row(3):
     number_card(_("Pending"), pending, key="applications-pending")
     number_card(_("Time to decision"), median_time, key="median-time-to-decision")
 
+url = Url()
 with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
     section = sections(
-        {"rate": _("Rate and reasons"), "segments": _("By segment"), "way": _("From submission to money")}
+        {"rate": _("Rate and reasons"), "segments": _("By segment"), "way": _("From submission to money")}, url=url
     )
-    chosen = choice_filter(_("By"), tuple(grains), grains, key="by")
+    chosen = choice_filter(_("By"), tuple(grains), grains, key="by", url=url)
+url.write()
+tell_refused(url)
 grain = approvals.grain_for(filters.first, filters.last) if chosen == "auto" else chosen
 
 

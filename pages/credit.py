@@ -16,7 +16,6 @@ from components import (
     choice_filter,
     day_name,
     duration,
-    events_filter,
     id_search,
     money,
     ngettext,
@@ -27,7 +26,7 @@ from components import (
     timeline,
     value_name,
 )
-from components.filters import tell_refused
+from components.filters import events_switch, tell_refused
 from components.url import Url, some_of
 from queries.stories import KINDS, story
 
@@ -235,14 +234,18 @@ with st.grid(5, min_column_width=150):
         money(head["next_amount"]) if coming else None,
     )
 
+url = Url()
 with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
     span = choice_filter(
         _("Part of the story"),
         ("all", "start", "recent"),
         {"all": _("Whole story"), "start": _("Until the money"), "recent": _("Last 90 days")},
         key="part",
+        url=url,
     )
-    explained = events_filter()
+    explained = events_switch(url)
+url.write()
+tell_refused(url)
 
 
 def in_span(frame: pd.DataFrame) -> pd.DataFrame:

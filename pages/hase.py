@@ -35,6 +35,8 @@ from components import (
     short_money,
     step,
 )
+from components.filters import month_filter, number_filter, switch_filter, tell_refused
+from components.url import Url
 from queries import hase
 
 MONTHS_OF_DRIFT = 24
@@ -137,17 +139,7 @@ def drift_months() -> list[date]:
     return [month.date() for month in sorted(months.unique(), reverse=True)]
 
 
-def month_choice(label: str, options: list[date], default: date, key: str, help: str) -> date:
-    """A month in the URL, written as 2026-05 in every language."""
-    names = [f"{month:%Y-%m}" for month in options]
-    if st.session_state.get(key) not in names:
-        st.session_state.pop(key, None)
-    chosen = st.selectbox(
-        label, names, index=options.index(default), key=key, bind="query-params", help=help, width=180
-    )
-    return date.fromisoformat(f"{chosen}-01")
-
-
+url = Url()
 with st.container(horizontal=True, vertical_alignment="bottom"):
     width = int(
         choice_filter(
@@ -155,27 +147,29 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
             ("10", "5"),
             {"10": _("Bands of 10 points"), "5": _("Bands of 5 points")},
             key="width",
+            url=url,
         )
     )
     months = drift_months()
     baseline = looked_at = filters.last.replace(day=1)
     if months:
         looked_at, year_before = months[0], hase.add_months(months[0], -12)
-        baseline = month_choice(
+        baseline = month_filter(
+            url,
             _("Baseline month"),
             months,
-            year_before if year_before in months else months[-1],
-            "baseline",
-            _("Drift is measured against this month."),
+            default=year_before if year_before in months else months[-1],
+            key="baseline",
+            help=_("Drift is measured against this month."),
+            width=180,
         )
-    present = st.number_input(
+    present = number_filter(
+        url,
         _("Present cut-off"),
-        min_value=0,
-        max_value=100,
-        value=found_cutoff,
-        step=1,
+        0,
+        100,
+        default=found_cutoff,
         key="cutoff",
-        bind="query-params",
         width=160,
         help=_("As people wrote it down on the page Events.")
         if cutoff_written
@@ -184,6 +178,8 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
             "best tells the approved from the others in the last three months. Put in the real one."
         ),
     )
+url.write()
+tell_refused(url)
 bands = [hase.band_name(band, width) for band in range(0, 100, width)]
 of_band = {"score_from": "score_from", "score_to": "score_to"}
 
@@ -494,7 +490,12 @@ if section("drift"):
     # --- drift --------------------------------------------------------------------------------------------------------
 
     if months:
-        looked_at = month_choice(_("Month"), months, months[0], "month", _("The month whose bands are shown."))
+        url = Url()
+        looked_at = month_filter(
+            url, _("Month"), months, key="month", help=_("The month whose bands are shown."), width=180
+        )
+        url.write()
+        tell_refused(url)
 
     drift, drifted = st.columns(2)
 
@@ -740,23 +741,26 @@ if section("prediction"):
 if section("cutoff"):
     # --- what if ------------------------------------------------------------------------------------------------------
 
+    url = Url()
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        tried = st.slider(
+        tried = number_filter(
+            url,
             _("Cut-off to try"),
             0,
             100,
-            value=min((60 if present is None else present) + 5, 100),
-            step=1,
+            default=min((60 if present is None else present) + 5, 100),
+            slider=True,
             key="try",
-            bind="query-params",
             width="stretch",
         )
-        strict = st.toggle(
+        strict = switch_filter(
+            url,
             _("Refuse exceptions too"),
             key="strict",
-            bind="query-params",
             help=_("Credits that were approved below the present cut-off would not have been approved either."),
         )
+    url.write()
+    tell_refused(url)
 
     def changes(told: hase.WhatIf) -> None:
         """What the other cut-off would have changed, as four numbers and a sentence."""

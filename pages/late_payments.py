@@ -35,6 +35,8 @@ from components import (
     table,
 )
 from components.curves import curves
+from components.filters import month_filter, tell_refused
+from components.url import NOTHING, Url
 from queries import late_payments
 
 TIERS = ("AAA", "AA", "A", "B", "C")
@@ -53,7 +55,9 @@ def tiers_since() -> tuple[list[str], date]:
     try:
         found = queries.ledger("disbursements/tiers", deadline=2)
     except queries.SourceError:
-        return list(TIERS), today - timedelta(days=730)
+        # What the link asks for stays: it may be known again at the next answer.
+        asked_for = ["" if name == NOTHING else name for name in st.query_params.get_all("tiers")]
+        return list(dict.fromkeys([*TIERS, *asked_for])), today - timedelta(days=730)
     names = sorted(
         found["tier"], key=lambda tier: (TIERS.index(tier) if tier in TIERS else len(TIERS), tier == "", tier)
     )
@@ -91,11 +95,6 @@ def at_risk_definition(over: int) -> str:
         "Of the scheduled amount that is unpaid at the end of the day, due or not, the share of credits whose oldest "
         "unpaid installment is more than {days} days late."
     ).format(days=over)
-
-
-def month_name(month: str) -> str:
-    """2026-10 as octubre 2026."""
-    return day_name(date.fromisoformat(f"{month}-01"), style="MMMM y")
 
 
 def small_section(title: str) -> Any:
@@ -344,20 +343,24 @@ if section("late"):
 if section("moves"):
     # --- from bucket to bucket ----------------------------------------------------------------------------------------
 
-    months = [month.strftime("%Y-%m") for month in late_payments.ended_months(filters.last, today)]
+    url = Url()
     with small_section(_("From bucket to bucket")):
-        # The months stand in the link as they are shown, so that it means the same in every language.
-        month = st.selectbox(
-            _("Month"), months, key="month", bind="query-params", label_visibility="collapsed", width=130
+        month = month_filter(
+            url,
+            _("Month"),
+            late_payments.ended_months(filters.last, today),
+            key="month",
+            label_visibility="collapsed",
+            width=140,
         )
-    month = month if month in months else months[0]
-    month_start = date.fromisoformat(f"{month}-01")
+    url.write()
+    tell_refused(url)
     moves, cures = st.columns(2)
 
     with moves:
 
         @panel(
-            _("Roll rates, {month}").format(month=month_name(month)),
+            _("Roll rates, {month}").format(month=day_name(month, style="MMMM y")),
             height=330,
             help=_(
                 "Of the credits in a bucket at the end of the month before (a row), the share in each bucket at this "
@@ -367,7 +370,7 @@ if section("moves"):
         )
         def roll_rates() -> Figure:
             return heatmap(
-                late_payments.roll_rates(asked("rolls", **rolling), month_start),
+                late_payments.roll_rates(asked("rolls", **rolling), month),
                 x="to_bucket",
                 y="from_bucket",
                 value="share",

@@ -256,6 +256,92 @@ def test_an_impossible_link_says_so_in_one_sentence_and_falls_back(asked):
     assert not app.warning, "told once"
 
 
+def test_what_can_be_of_an_impossible_link_is_kept():
+    app = bar(tiers=["AAA", "platinum"], reason="policy", compare="nobody", period="last_7")
+    filters = seen(app)
+    assert (filters.tiers, filters.segment, filters.compare, filters.period) == (
+        ("AAA",),
+        ("policy",),
+        "previous",
+        "last_7",
+    )
+    assert len(app.warning) == 1
+    assert "platinum" in app.warning[0].value
+    assert "nobody" in app.warning[0].value
+    assert url(app) == {"tiers": ["AAA"], "reason": ["policy"], "period": ["last_7"]}
+
+
+def few(**asked: object) -> AppTest:
+    """A page with a month, a number, a slider and a switch, opened by a link."""
+    app = AppTest.from_string(
+        """
+from datetime import date
+import streamlit as st
+import components
+from components.filters import choice_filter, month_filter, number_filter, switch_filter, tell_refused
+from components.url import Url
+components.set_default_language("en")
+url = Url()
+st.session_state.seen = (
+    choice_filter("Width", ("10", "5"), {}, key="width", url=url),
+    month_filter(url, "Month", [date(2026, 11, 1), date(2026, 10, 1)], key="month"),
+    number_filter(url, "Cut-off", 0, 100, default=62, key="cutoff"),
+    number_filter(url, "Try", 0, 100, default=67, slider=True, key="try"),
+    switch_filter(url, "Strict", key="strict"),
+)
+url.write()
+tell_refused(url)
+""",
+        default_timeout=30,
+    )
+    for key, value in asked.items():
+        app.query_params[key] = value
+    return app.run()
+
+
+USUAL = ("10", date(2026, 11, 1), 62, 67, False)
+ASKED = {"width": "5", "month": "2026-10", "cutoff": "55", "try": "70", "strict": "on"}
+
+
+def test_months_numbers_and_switches_stand_in_the_url():
+    app = few()
+    assert seen(app) == USUAL
+    assert not url(app)
+    app.selectbox(key="month").select("2026-10").run()
+    app.number_input(key="cutoff").set_value(55).run()
+    app.slider(key="try").set_value(70).run()
+    app.toggle(key="strict").set_value(True).run()
+    assert url(app) == {key: [value] for key, value in ASKED.items() if key != "width"}
+    assert seen(few(**ASKED)) == ("5", date(2026, 10, 1), 55, 70, True)
+    emptied = app.number_input(key="cutoff").set_value(None).run()
+    assert url(emptied)["cutoff"] == ["(none)"]
+    assert seen(few(cutoff="(none)"))[2] is None
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("width", "7"),
+        ("month", "2020-01"),
+        ("month", "x"),
+        ("cutoff", "999"),
+        ("cutoff", "-1"),
+        ("cutoff", "many"),
+        ("try", "1e3"),
+        ("strict", "maybe"),
+    ],
+)
+def test_one_impossible_value_is_told_and_costs_no_other(key, value):
+    app = few(**{**ASKED, key: value})
+    usual = dict(zip(ASKED, USUAL, strict=True))
+    assert seen(app) == tuple(
+        usual[one] if one == key else wanted
+        for one, wanted in zip(ASKED, ("5", date(2026, 10, 1), 55, 70, True), strict=True)
+    )
+    assert [warning.value.count(f"“{key}={value}”") for warning in app.warning] == [1]
+    assert url(app) == {one: [text] for one, text in ASKED.items() if one != key}
+
+
 def test_the_choice_travels_to_another_page_and_back(tmp_path):
     pages = {"one": '["AAA", "C"]', "two": '["AAA"]', "three": None}
     for name, tiers in pages.items():
@@ -286,7 +372,7 @@ page.run()
     assert seen(app).tiers == ("AAA", "C")
     app.switch_page("two.py").run()
     assert seen(app).period == "last_7"
-    assert seen(app).tiers == (), "a choice that is none here is left"
+    assert seen(app).tiers == ("AAA",), "of a choice, what is none here is left out"
     app.switch_page("three.py").run()
     app.switch_page("one.py").run()
     assert seen(app).period == "last_7"

@@ -927,8 +927,10 @@ def test_the_month_of_the_roll_rates_stands_in_the_link(filled):
     assert app.selectbox(key="month").value == month.strftime("%Y-%m")
     assert f"Roll rates, {month:%B %Y}" in words(app)
     latest = late_payments.ended_months(filled, filled)[0]
+    assert not app.warning
     app = drawn(month="1999-01")
     assert not app.exception
+    assert ["“month=1999-01”" in one.value for one in app.warning] == [True]
     assert f"Roll rates, {latest:%B %Y}" in words(app)
 
 
