@@ -24,7 +24,6 @@ from components import (
     day_filter,
     day_name,
     duration,
-    events_filter,
     kpi_card,
     kpi_row,
     language,
@@ -34,6 +33,8 @@ from components import (
     value_name,
     when,
 )
+from components.filters import events_switch, tell_refused
+from components.url import Url
 from queries import Movement, Reading
 
 ORDER = {
@@ -196,9 +197,12 @@ with kpi_row():
             mark=lambda name=name: mark(name, day),  # type: ignore[misc]
         )
 
+url = Url()
 with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-    chosen = choice_filter(_("Curve"), CURVES, {name: label(name) for name in CURVES}, key="curve")
-    explained = events_filter()
+    chosen = choice_filter(_("Curve"), CURVES, {name: label(name) for name in CURVES}, key="curve", url=url)
+    explained = events_switch(url)
+url.write()
+tell_refused(url)
 curve, moved = st.columns([3, 2])
 
 with curve:
@@ -251,9 +255,14 @@ with tiers:
         help=queries.catalogue()["active_credits"].definition.in_language(language()),
     )
     def active_credits_by_tier() -> Figure:
-        # Who was active on another day is in no list of rows: a credit is known by how it stands now.
-        rows = Drill("rows/credits", {"statuses": ("active",)}, by={"tier": "key"}, count="value")
-        return parts("active_credits", "tier", _("Active credits by tier"), rows if day == today else None)
+        rows = Drill(
+            "rows/credits",
+            {"active_on": day, "as_of": day},
+            by={"tier": "key"},
+            count="value",
+            title=_("Active credits"),
+        )
+        return parts("active_credits", "tier", _("Active credits by tier"), rows)
 
 
 with buckets:
