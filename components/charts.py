@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any, Literal
 
 import altair as alt
@@ -211,23 +212,33 @@ def _target_layers(target: Target, unit: Measure, highest: float = math.inf) -> 
     return layers
 
 
-def _rule_layers(rules: Rules, *, size: float = 1.0) -> list[Any]:
-    """Upright dashed rules with their labels, staggered so that neighbours can be read."""
+def _rule_layers(rules: Rules, *, size: float = 1.0, span: tuple[float, float] | None = None) -> list[Any]:
+    """Upright dashed rules with their labels, staggered so that neighbours can be read.
+
+    The first of several is named at its left, where it has room within the `span` of the axis: at its right its name
+    would run across the next.
+    """
     shown = [(float(value) / size, label) for value, label in rules if not is_unknown(value)]
     if not shown:
         return []
     frame = pd.DataFrame(shown, columns=["_rule", "_label"]).sort_values("_rule", ignore_index=True)
     frame["_height"] = [4 + 14 * (place % 3) for place in range(len(frame))]
+    low, high = span or (0.0, 0.0)
+    left = (frame.index == 0) & (len(frame) > 1) & (frame["_rule"] - low > 0.25 * (high - low)) & (high > low)
     base = alt.Chart(frame)
-    return [
-        base.mark_rule(strokeDash=[6, 4], strokeWidth=1.2, color=ink(), opacity=0.8).encode(x="_rule:Q"),
-        *(
-            base.mark_text(align="left", baseline="top", dx=4, fontSize=11, **style).encode(
-                x="_rule:Q", y=alt.Y("_height:Q", scale=None), text="_label:N"
-            )
-            for style in _haloed()
-        ),
+    sides: list[tuple[Any, dict[str, Any]]] = [
+        (frame[left], {"align": "right", "dx": -4}),
+        (frame[~left], {"align": "left", "dx": 4}),
     ]
+    texts = [
+        alt.Chart(part)
+        .mark_text(baseline="top", fontSize=11, **side, **style)
+        .encode(x="_rule:Q", y=alt.Y("_height:Q", scale=None), text="_label:N")
+        for part, side in sides
+        if len(part)
+        for style in _haloed()
+    ]
+    return [base.mark_rule(strokeDash=[6, 4], strokeWidth=1.2, color=ink(), opacity=0.8).encode(x="_rule:Q"), *texts]
 
 
 def event_names() -> dict[str, str]:
@@ -339,7 +350,7 @@ def band(
     those of the `day`, by its clock.
     """
     if data[[y, "normal"]].dropna(how="all").empty:
-        return Figure(None, data, title)
+        return Figure(None, data.iloc[:0], title)
     how = measure(unit)
     hours = alt.Axis(
         values=list(range(0, 1441, 180)),
@@ -418,7 +429,7 @@ def line(
     `periods` are the words for the line and for the compared one, where they are no periods of the filter.
     """
     if _is_empty(data, y) or data[x].isna().all():
-        return Figure(None, data, title)
+        return Figure(None, data.iloc[:0], title)
     grain = grain_of(data[x])
     how = measure(unit, [*data[y], *(() if compare is None else compare[y])])
     this, compared = periods or (_("This period"), _("Compared period"))
@@ -623,7 +634,7 @@ def area(
 ) -> Figure:
     """Stacked areas over time, the first of the order at the bottom; as shares of the whole with `normalize`."""
     if _is_empty(data, y) or data[x].isna().all():
-        return Figure(None, data, title)
+        return Figure(None, data.iloc[:0], title)
     grain = grain_of(data[x])
     how = measure("share" if normalize else unit, () if normalize else data[y])
     said_in = measure(unit)
@@ -720,6 +731,7 @@ def bars_over_time(
     events: pd.DataFrame | None = None,
     today: Any = None,
     bin: Bin = None,
+    period: tuple[date, date] | None = None,
     until: str | None = None,
     height: int = 260,
     drill: Any = None,
@@ -728,11 +740,12 @@ def bars_over_time(
 
     `bin` gathers a sum by day, week (from Monday) or month, or as fits the length (`auto`); then the marks carry
     `bin_first` and `bin_last`, the days that a bar holds, both inclusive. Without it bars stand as the data does.
+    `period` are the first and last day that are looked at: the axis has all of it, where its ends have no bar, too.
     `until` is the column with the moment at which a stretch of less than a day ends; without it the narrowest distance
     of two bars tells, which of one bar is not known.
     """
     if _is_empty(data, y) or data[x].isna().all():
-        return Figure(None, data, title)
+        return Figure(None, data.iloc[:0], title)
     marks, grain = _binned(data[data[x].notna()], x, y, color, bin, drill)
     marks = _marks(marks, drill)
     others = None
@@ -742,7 +755,11 @@ def bars_over_time(
     how = measure(unit, [*totals, *(() if others is None else others["_y"])])
     this, compared = _("This period"), _("Compared period")
     series = in_order(data[color], order, names) if color else [this]
-    first, last = marks["_start"].min(), end_of(marks["_start"], grain).max()
+    reach = marks["_start"]
+    if period is not None and grain != "moment":
+        ends = pd.Series(pd.to_datetime(period))
+        reach = pd.concat([reach, bins_of(ends, grain)[0]], ignore_index=True)
+    first, last = reach.min(), end_of(reach, grain).max()
     frame = pd.DataFrame({"mark": marks["mark"], "_series": named(marks[color], names) if color else this})
     width = end_of(marks["_start"], grain) - marks["_start"]
     if grain == "moment":
@@ -759,7 +776,7 @@ def bars_over_time(
         running = end_of(marks["_start"], grain) > pd.Timestamp(today)
     frame["_solid"] = np.where(running, 0.45, 1.0)
 
-    position = time_axis(marks["_start"], grain)
+    position = time_axis(reach, grain)
     if others is not None:
         others = others[(others["_start"] >= first) & (others["_start"] < last)].sort_values("_start")
         past = others.groupby("_start")["_y"].sum()
@@ -859,6 +876,25 @@ def _bin_names(marks: pd.DataFrame, grain: Grain) -> list[str]:
 # --- by a name --------------------------------------------------------------------------------------------------------
 
 
+def _across(names: Sequence[str], title: str | None = None) -> alt.X:
+    """The axis of a column `_x` of names. They are written as small as need be before any is left out."""
+    longest = max((len(name) for name in names), default=1)
+    return alt.X(
+        "_x:N",
+        sort=list(names),
+        axis=alt.Axis(
+            title=title,
+            labelAngle=0,
+            labelLimit=110,
+            labelFontSize=alt.ExprRef(f"clamp(width / {max(len(names), 1) * longest * 0.66:.2f}, 8.5, 11)"),
+            ticks=False,
+            labelOverlap="greedy",
+            labelFlush=False,
+            titleAnchor="end",
+        ),
+    )
+
+
 @kept
 def bar(
     data: pd.DataFrame,
@@ -879,7 +915,7 @@ def bar(
 ) -> Figure:
     """Bars of a quantity by a name, in the given order or as the data stands; `compare` as a tick on each bar."""
     if _is_empty(data, y):
-        return Figure(None, data, title)
+        return Figure(None, data.iloc[:0], title)
     how = measure(unit, data[y])
     shown = in_order(data[x], order, names) if order is not None or names else list(dict.fromkeys(named(data[x])))
     marks = _marks(data, drill)
@@ -903,11 +939,7 @@ def bar(
         )
         frame["_interval"] = [f"{how.words(a)} – {how.words(b)}" for a, b in zip(data[low], data[high], strict=True)]
         tooltip.append(alt.Tooltip("_interval:N", title=_("Interval")))
-    across = alt.X(
-        "_x:N",
-        sort=shown,
-        axis=alt.Axis(title=None, labelAngle=0, labelLimit=110, ticks=False, labelOverlap="greedy", labelFlush=False),
-    )
+    across = _across(shown)
     bars = (
         alt.Chart(frame)
         .mark_bar(**_rounded(not stacked), **_cursor(drill))
@@ -950,7 +982,7 @@ def pareto(
 ) -> Figure:
     """The largest first, with the share that they and all before them make up of the whole."""
     if _is_empty(data, y):
-        return Figure(None, data, title)
+        return Figure(None, data.iloc[:0], title)
     marks = _marks(data, drill)
     frame = pd.DataFrame({"_name": named(data[x], names), "_value": _floats(data[y]).fillna(0.0).to_numpy()})
     frame["mark"] = marks["mark"]
@@ -1006,7 +1038,7 @@ def funnel(
     `note` is a column of text under a step's name, such as the median time since the step before.
     """
     if _is_empty(data, y):
-        return Figure(None, data, title)
+        return Figure(None, data.iloc[:0], title)
     marks = _marks(data, drill)
     values = _floats(data[y]).fillna(0.0)
     how = measure(unit, values)
@@ -1086,7 +1118,7 @@ def points(
 ) -> Figure:
     """Rates by a name, each with its interval from `low` to `high`."""
     if _is_empty(data, y):
-        return Figure(None, data, title)
+        return Figure(None, data.iloc[:0], title)
     how = measure(unit, [*data[y], *data[high]])
     marks = _marks(data, drill)
     shown = in_order(data[x], order, names) if order is not None or names else list(dict.fromkeys(named(data[x])))
@@ -1098,19 +1130,7 @@ def points(
     series = in_order(data[color], None, names) if color else []
     frame["_series"] = named(data[color], names) if color else ""
     beside = bool(color) and color != x
-    across = alt.X(
-        "_x:N",
-        sort=shown,
-        axis=alt.Axis(
-            title=x_title,
-            labelAngle=0,
-            labelLimit=110,
-            ticks=False,
-            labelOverlap="greedy",
-            labelFlush=False,
-            titleAnchor="end",
-        ),
-    )
+    across = _across(shown, x_title)
     offset = {"xOffset": alt.XOffset("_series:N", sort=series)} if beside else {}
     colour = (
         alt.Color("_series:N", scale=_domain(series, names), legend=_legend(series) if beside else None)
@@ -1176,7 +1196,7 @@ def heatmap(
     the values of the lightest and the strongest colour; `note` is a column of text for the tooltip, such as counts.
     """
     if _is_empty(data, value):
-        return Figure(None, data, title)
+        return Figure(None, data.iloc[:0], title)
     over_time = pd.api.types.is_datetime64_any_dtype(data[x].dtype)
     how = measure(unit, data[value])
     marks = _marks(data, drill)
@@ -1322,7 +1342,7 @@ def histogram(
     `rules` are upright lines (value of x, label); `log` for edges that grow by a factor. Stacked where coloured.
     """
     if _is_empty(data, y) or data[x].isna().all():
-        return Figure(None, data, title)
+        return Figure(None, data.iloc[:0], title)
     marks = _marks(data, drill)
     lower = _floats(data[x]).reset_index(drop=True)
     if x2:
@@ -1364,7 +1384,8 @@ def histogram(
             tooltip=tooltip,
         )
     )
-    layers = [_clickable(bars, _pick(drill)), *_rule_layers(rules, size=across.size)]
+    span = None if log else (float(frame["_from"].min()), float(frame["_until"].max()))
+    layers = [_clickable(bars, _pick(drill)), *_rule_layers(rules, size=across.size, span=span)]
     words = _alt_text(title, unit, data[y])
     return _finish(alt.layer(*layers), data, words, height, drill, marks)
 
@@ -1391,7 +1412,7 @@ def step(
 ) -> Figure:
     """A staircase with its interval, such as a Kaplan-Meier curve: each value holds until the next."""
     if _is_empty(data, y) or data[x].isna().all():
-        return Figure(None, data, title)
+        return Figure(None, data.iloc[:0], title)
     marks = _marks(data, drill)
     across = measure(x_unit, data[x]) if x_unit else Measure("")
     how = measure(unit, data[y])

@@ -44,7 +44,7 @@ def curves(
     `note` is a column of text for the tooltip. What was hit stands out by its points, which a click picks.
     """
     if _is_empty(data, y):
-        return Figure(None, data, title)
+        return Figure(None, data.iloc[:0], title)
     how = measure(unit, data[y])
     marks = _marks(data, drill)
     starts = as_shown(data[cohort]).reset_index(drop=True)

@@ -311,6 +311,7 @@ if section("volume"):
             events=happened(),
             today=today,
             bin="auto",
+            period=(filters.first, filters.last),
             height=300,
             drill=Drill(
                 "rows/disbursed",
@@ -526,6 +527,7 @@ if section("waiting"):
                 events=happened(),
                 today=today,
                 bin="auto",
+                period=(filters.first, filters.last),
                 height=220,
                 drill=Drill(
                     "rows/calls",

@@ -195,6 +195,61 @@ def layers_of(figure: Figure, mark: str) -> list[dict[str, Any]]:
     ]
 
 
+def test_a_chart_of_nothing_but_unknown_values_says_so_and_is_no_table_of_them():
+    frame = pd.DataFrame({"day": pd.date_range("2026-11-01", periods=3), "share": [None, float("nan"), None], "n": 0})
+    frame.attrs["answer"] = "stamp"
+    for figure in (
+        charts.line(frame, x="day", y="share", unit="share", title="Rate"),
+        charts.bar(frame, x="n", y="share", unit="share", title="Rate"),
+    ):
+        assert figure.chart is None
+        assert figure.data.empty
+        assert figure.data.attrs["answer"] == "stamp"
+
+
+def test_names_below_bars_shrink_before_any_is_left_out():
+    bands = [f"{low}–{low + 9}" for low in range(0, 90, 10)] + ["90–100"]
+    frame = pd.DataFrame({"band": bands, "share": 0.1})
+    chart = charts.bar(frame, x="band", y="share", unit="share", title="Share").chart.to_dict()
+    size = chart["layer"][0]["encoding"]["x"]["axis"]["labelFontSize"]["expr"]
+    assert size == "clamp(width / 39.60, 8.5, 11)"
+
+
+def test_the_first_of_two_rules_is_named_at_its_left_where_it_has_room():
+    frame = pd.DataFrame({"score": range(100), "n": 1})
+
+    def sides(*rules: float) -> list[str]:
+        chart = charts.histogram(
+            frame, x="score", y="n", unit="count", title="n", x_title="score", rules=[(at, f"at {at}") for at in rules]
+        ).chart.to_dict()
+        marks = [layer["mark"] for layer in chart["layer"]]
+        return list(dict.fromkeys(mark["align"] for mark in marks if mark["type"] == "text"))
+
+    assert sides(62, 67) == ["right", "left"]
+    assert sides(5, 67) == ["left"]
+    assert sides(62) == ["left"]
+
+
+def test_bars_reach_over_the_whole_period_so_that_its_last_events_are_seen():
+    frame = pd.DataFrame({"day": pd.to_datetime(["2026-11-03", "2026-11-04"]), "n": [1, 2]})
+    frame.attrs = {}
+    events = pd.DataFrame(
+        {
+            "kind": ["incident"],
+            "title": ["Conekta"],
+            "starts_at": pd.to_datetime(["2026-11-06 10:00"]),
+            "ends_at": [pd.NaT],
+        }
+    )
+    options = {"x": "day", "y": "n", "unit": "count", "title": "n", "bin": "auto", "events": events}
+    period = (date(2026, 11, 1), date(2026, 11, 6))
+    assert "Conekta" not in str(charts.bars_over_time(frame, **options).chart.to_dict())
+    drawn = charts.bars_over_time(frame, **options, period=period).chart.to_dict()
+    assert "Conekta" in str(drawn)
+    first, last = drawn["layer"][0]["encoding"]["x"]["scale"]["domain"]
+    assert (first["date"], last["date"]) == (1, 7)
+
+
 def test_what_happens_often_draws_no_fence_and_hides_nothing_that_is_rare():
     often, rare = happened("deployment", 15), happened("model", 1)
     data = frame()[lambda made: made["name"] == "C"]
