@@ -20,7 +20,8 @@ INDENT, DEEPEST = 11, 10
 FAILED = COLOURS["failed"]
 # What the axis takes, and the legend where there is one.
 AXIS, LEGEND = 34, 62
-LANE = 76
+# Of the map of services: the height of a row, the most that a name takes, and where lines have room for numbers.
+LANE, LONGEST_NAME, WIDE = 36, 260, 520
 # Red is said of failure alone.
 INSTEAD_OF_RED = {"#c8553d": "#3d5a80", "#e07f68": "#9fb8e0"}
 
@@ -226,22 +227,30 @@ def trace_scatter(
 def service_map(data: pd.DataFrame, edges: pd.DataFrame, *, title: str) -> Figure:
     """Services from those that call (left) to those that are called (right); a line is as wide as its calls are many.
 
-    `data` has service, column, place, calls; `edges` has parent, child, calls, x, y, x2, y2. A line that leads back
-    is dashed.
+    `data` has service, column, row, calls, callers; `edges` has parent, child, calls, x, y, x2, y2. A line that leads
+    back is dashed.
     """
     if data.empty:
         return Figure(None, data, title)
     nodes = pd.DataFrame(
         {
             "_x": data["column"].astype(float),
-            "_y": data["place"].astype(float),
+            "_y": data["row"].astype(float),
             "_service": data["service"],
             "_said": [number(value) for value in data["calls"]],
         }
     )
-    columns, most = int(data["column"].max()) + 1, int(data.groupby("column").size().max())
-    across = alt.Scale(domain=[-0.45, columns - 0.55], nice=False)
-    down = alt.Scale(domain=[-most / 2 - 0.05, most / 2 + 0.25], nice=False, reverse=True)
+    # One caller: the number stands behind the name, where there is always room for it.
+    nodes["_name"] = [
+        f"{name} · {said}" if callers == 1 else name
+        for name, said, callers in zip(nodes["_service"], nodes["_said"], data["callers"], strict=True)
+    ]
+    columns = int(data["column"].max()) + 1
+    # Names stand at the right of their circles: the last column leaves them room, on a phone too.
+    longest = min(6.9 * nodes["_name"].str.len().max() + 26, LONGEST_NAME)
+    room = alt.ExprRef(f"max(width - {longest:.0f}, width * 0.3)")
+    across = alt.Scale(domain=[0, max(columns - 1, 1)], nice=False, range=[12, room])
+    down = alt.Scale(domain=[-0.6, len(nodes) - 0.4], nice=False, reverse=True)
     x, y = alt.X("_x:Q", axis=None, scale=across), alt.Y("_y:Q", axis=None, scale=down)
     links = pd.DataFrame(
         {
@@ -252,7 +261,10 @@ def service_map(data: pd.DataFrame, edges: pd.DataFrame, *, title: str) -> Figur
         }
     )
     links["_back"] = links["_x2"] <= links["_x"]
+    # Two that call each other have two lines.
+    links[["_y", "_y2"]] = links[["_y", "_y2"]].add(links["_back"] * 0.16, axis=0)
     tooltip = [alt.Tooltip("_what:N", title=_("Calls")), alt.Tooltip("_said:N", title=_("Number"))]
+    halo: dict[str, Any] = {"color": ground(), "stroke": ground(), "strokeWidth": 4, "strokeJoin": "round"}
     layers: list[Any] = []
     if not links.empty:
         width = alt.StrokeWidth("_calls:Q", scale=alt.Scale(type="sqrt", range=[1.2, 7], zero=True), legend=None)
@@ -261,30 +273,35 @@ def service_map(data: pd.DataFrame, edges: pd.DataFrame, *, title: str) -> Figur
         layers.append(
             lines.encode(x=x, y=y, x2="_x2:Q", y2="_y2:Q", strokeWidth=width, strokeDash=dashes, tooltip=tooltip)
         )
-        # A number stands nearer to whom is called: lines that leave one service would hide each other's.
-        links["_xm"], links["_ym"] = (
-            links["_x"] * 0.4 + links["_x2"] * 0.6,
-            links["_y"] * 0.4 + links["_y2"] * 0.6,
-        )
-        halo: dict[str, Any] = {"color": ground(), "stroke": ground(), "strokeWidth": 4, "strokeJoin": "round"}
+        several = set(data.loc[data["callers"] > 1, "service"])
+        told = links[edges["child"].isin(several).to_numpy()]
+        # Nearer to whom is called: lines that leave one service would hide each other's numbers.
+        told = told.assign(_xm=told["_x"] * 0.35 + told["_x2"] * 0.65, _ym=told["_y"] * 0.35 + told["_y2"] * 0.65)
         layers += [
-            alt.Chart(links)
+            alt.Chart(told)
             .mark_text(fontSize=11, **style)
             .encode(
                 x=alt.X("_xm:Q", axis=None, scale=across),
                 y=alt.Y("_ym:Q", axis=None, scale=down),
                 text="_said:N",
+                # On a phone the lines are too short for them: the tooltip has them.
+                opacity=alt.condition(f"width > {WIDE}", alt.value(1), alt.value(0)),
                 tooltip=tooltip,
             )
             for style in (halo, {"color": ink()})
+            if not told.empty
         ]
     about = [alt.Tooltip("_service:N", title=_("Service")), alt.Tooltip("_said:N", title=_("Calls"))]
     base = alt.Chart(nodes)
-    layers.append(base.mark_circle(size=380, opacity=1, color=accent()).encode(x=x, y=y, tooltip=about))
-    layers.append(
-        base.mark_text(dy=20, fontSize=12, color=ink(), limit=130).encode(x=x, y=y, text="_service:N", tooltip=about)
-    )
+    layers.append(base.mark_circle(size=210, opacity=1, color=accent()).encode(x=x, y=y, tooltip=about))
+    # Above the lines that leave it downwards.
+    layers += [
+        base.mark_text(
+            align="left", baseline="middle", dx=12, dy=-7, fontSize=12, limit=LONGEST_NAME - 20, **style
+        ).encode(x=x, y=y, text="_name:N", tooltip=about)
+        for style in (halo, {"color": ink()})
+    ]
     words = _("{title}: {n} services, {calls} calls").format(
         title=title, n=number(len(data)), calls=number(int(edges["calls"].sum()))
     )
-    return _finish(alt.layer(*layers), data, words, max(LANE * most, 180))
+    return _finish(alt.layer(*layers), data, words, max(LANE * len(nodes) + 20, 120))

@@ -18,6 +18,7 @@ from components import Figure, _, bars_over_time, ngettext, number, panel, span_
 from components.drill import grid_height
 from components.fields import leave, literal, name_field, pick_row, text_field
 from components.filters import tell_refused
+from components.i18n import pgettext
 from components.url import Url
 from components.window import window_bar, window_params
 from queries import failures as told
@@ -77,7 +78,9 @@ def search_bar(span: Any) -> told.IssueSearch:
             if has_levels
             else ""
         )
-        integration = name_field(url, "integration", _("Integration"), integrations(), everything=_("All integrations"))
+        integration = name_field(
+            url, "integration", _("Integration"), integrations(), everything=pgettext("filter", "All integrations")
+        )
         release = text_field(url, "release", _("Release"), ":material/deployed_code:")
         text = text_field(url, "text", _("Text of the error"), ":material/search:")
     url.write()
@@ -213,7 +216,7 @@ def listed(wanted: told.IssueSearch) -> None:
             status=[status_names().get(status, status) for status in found["status"]],
         ).drop(columns="over_time")
         columns: dict[str, Any] = {
-            "title": st.column_config.TextColumn(_("What failed"), width=485),
+            "title": st.column_config.TextColumn(_("What failed"), width=420),
             "level": ("text", _("Level")),
             "count": ("count", _("Events")),
             "users": ("count", _("Users")),

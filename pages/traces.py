@@ -28,6 +28,7 @@ from components import (
 from components.drill import grid_height
 from components.fields import leave, literal, name_field, pick_row, text_field
 from components.filters import tell_refused
+from components.i18n import pgettext
 from components.kept import Drawing
 from components.url import Url, on_or_off, one_of
 from components.waterfall import service_map, trace_scatter, waterfall
@@ -117,11 +118,15 @@ def search_bar(span: Any) -> told.TraceSearch | None:
         known = offered(lambda: told.operations(service, roles, deadline=4)) if service else []
         operation = name_field(url, "operation", _("Operation"), known, everything=_("All operations"))
         integration = name_field(
-            url, "integration", _("Integration"), offered(integrations), everything=_("All integrations")
+            url,
+            "integration",
+            _("Integration"),
+            offered(integrations),
+            everything=pgettext("filter", "All integrations"),
         )
-        tags = text_field(url, "tags", _("Tags: name=value …"), ":material/sell:")
-        shortest = length(url, "min", _("At least … ms"))
-        longest = length(url, "max", _("At most … ms"))
+        tags = text_field(url, "tags", _("tag=value …"), ":material/sell:")
+        shortest = length(url, "min", _("From … ms"))
+        longest = length(url, "max", _("Up to … ms"))
         url.restore("errors", False, on_or_off)
         failed = st.toggle(_("Only with errors"), key="errors")
         url.keep("errors", failed, ["on" if failed else "off"], default=not failed)
@@ -129,7 +134,7 @@ def search_bar(span: Any) -> told.TraceSearch | None:
         limit = st.selectbox(
             _("Most traces"),
             LIMITS,
-            format_func=lambda n: _("{n} traces at most").format(n=n),
+            format_func=lambda n: _("Up to {n} traces").format(n=n),
             key="limit",
             label_visibility="collapsed",
         )
@@ -222,7 +227,7 @@ def results(wanted: told.TraceSearch | None) -> None:
         shown = table(
             found.assign(outcome=["✕" if error else "" for error in found["error"]]),
             {
-                "outcome": ("text", _("Failed")),
+                "outcome": st.column_config.TextColumn("", help=_("Failed"), width=34),
                 # Traces of one minute are told apart.
                 "at": st.column_config.DatetimeColumn(_("Begin"), format="DD MMM HH:mm:ss"),
                 "duration_ms": st.column_config.NumberColumn(_("Duration"), format="%,.1f ms"),

@@ -388,10 +388,11 @@ def has_warnings(spans: pd.DataFrame) -> pd.Series[Any]:
 def service_map(edges: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Services in columns from those that call to those that are called, and the calls between them.
 
-    The first frame: service, column (0 is left), place (within its column, 0 in the middle), calls (received; those of
-    a service that nobody calls are the ones that it makes). The second: parent, child, calls, and x, y, x2, y2 in the
-    same measures. Beyond `MOST_SERVICES` those with the most calls are shown; `attrs["left_out"]` of the first frame
-    counts the others. A service that calls itself is no edge.
+    Each has a row of its own, below one that calls it, so that no name hides another on any width. The first frame:
+    service, column (0 is left), row (0 is the top), calls (received; those of a service that nobody calls are the ones
+    that it makes), and callers, how many there are. The second: parent, child, calls, and x, y, x2, y2 in the same
+    measures. Beyond `MOST_SERVICES` those with the most calls are shown; `attrs["left_out"]` of the first frame counts
+    the others. A service that calls itself is no edge.
     """
     links = edges[edges["parent"] != edges["child"]].copy()
     weight = (
@@ -406,27 +407,49 @@ def service_map(edges: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     names = sorted(kept, key=lambda name: (-int(weight[name]), name))
     column = _columns(names, pairs)
     received, made = links.groupby("child")["calls"].sum(), links.groupby("parent")["calls"].sum()
-    rows: list[tuple[str, int, float, int]] = []
-    for at in sorted(set(column.values())):
-        # Near to those who call: the mean place of the callers, so that lines cross seldom.
-        placed = {name: place for name, _column, place, _calls in rows}
-        beside = {
-            name: [placed[caller] for caller, called in pairs if called == name and caller in placed]
-            for name in names
-            if column[name] == at
+    order = _outline(links, column, names)
+    nodes = pd.DataFrame(
+        {
+            "service": order,
+            "column": [column[name] for name in order],
+            "row": range(len(order)),
+            "calls": [int(received.get(name, made.get(name, 0))) for name in order],
+            "callers": [sum(called == name for _caller, called in pairs) for name in order],
         }
-        order = sorted(beside, key=lambda name: sum(beside[name]) / len(beside[name]) if beside[name] else 0.0)
-        for number, name in enumerate(order):
-            place = number - (len(order) - 1) / 2
-            rows.append((name, at, place, int(received.get(name, made.get(name, 0)))))
-    nodes = pd.DataFrame(rows, columns=["service", "column", "place", "calls"])
-    where = {name: (at, place) for name, at, place, _calls in rows}
+    )
+    where = dict(zip(order, zip(nodes["column"], nodes["row"], strict=True), strict=True))
     for x, y, side in (("x", "y", "parent"), ("x2", "y2", "child")):
         links[x] = [where[name][0] for name in links[side]]
         links[y] = [where[name][1] for name in links[side]]
     nodes.attrs = {**edges.attrs, "left_out": len(weight) - len(kept)}
     links.attrs = dict(edges.attrs)
     return nodes, links
+
+
+def _outline(links: pd.DataFrame, column: dict[str, int], names: list[str]) -> list[str]:
+    """The services as an outline: below each those that it calls, the most called first."""
+    heaviest = links.sort_values("calls", ascending=False, kind="stable")
+    below: dict[str, list[str]] = {}
+    above: dict[str, list[str]] = {}
+    for caller, called in zip(heaviest["parent"], heaviest["child"], strict=True):
+        below.setdefault(caller, []).append(called)
+        above.setdefault(called, []).append(caller)
+    order: list[str] = []
+
+    def visit(name: str) -> None:
+        if name in order:
+            return
+        # Whoever else begins here stands above it, too: a line over the whole map is hard to follow.
+        order.extend(one for one in above.get(name, ()) if column[one] == 0 < column[name] and one not in order)
+        order.append(name)
+        for called in below.get(name, ()):
+            if column[called] == column[name] + 1:
+                visit(called)
+
+    # In a ring some are below nobody.
+    for name in sorted(names, key=lambda one: column[one]):
+        visit(name)
+    return order
 
 
 def _columns(names: list[str], pairs: list[tuple[str, str]]) -> dict[str, int]:

@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo
 
 import pandas as pd
 import pytest
+import vl_convert
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry import trace as otel
@@ -197,6 +198,20 @@ def test_by_jaegers_documented_form_dependencies_are_the_map_of_services(documen
     assert set(column) == {"conductores-backend", "conekta-proxy", "notifier", "mailer"}
     assert len(links) == 4
     assert service_map(nodes, links, title="Map").chart.to_dict()
+
+
+def test_each_service_of_the_map_has_a_row_of_its_own_below_one_that_calls_it():
+    calls = [("app", "gateway", 90), ("web", "gateway", 10), ("gateway", "backend", 100), ("backend", "conekta", 40)]
+    calls += [("backend", "neon", 60), ("neon", "books", 60), ("conekta", "books", 40), ("neon", "backend", 5)]
+    nodes, links = traces.service_map(pd.DataFrame(calls, columns=["parent", "child", "calls"]))
+    assert nodes["row"].tolist() == list(range(7))
+    # An outline, the most called first; who else begins stands above whom it calls.
+    assert nodes["service"].tolist() == ["app", "web", "gateway", "backend", "neon", "books", "conekta"]
+    assert nodes["column"].tolist() == [0, 0, 1, 2, 3, 4, 3]
+    assert nodes.set_index("service").loc[["backend", "books"], "callers"].tolist() == [2, 2]
+    assert links[["x", "y"]].iloc[0].tolist() == [0, 0]
+    svg = vl_convert.vegalite_to_svg({**service_map(nodes, links, title="Map").chart.to_dict(), "width": 300})
+    assert all(name in svg for name in ("conekta · 40", "gateway<", "books<"))
 
 
 @pytest.mark.parametrize("trace_id", ["", "xyz", "../services", "a" * 33, "4bf9?x=1"])
