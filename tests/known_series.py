@@ -1,9 +1,10 @@
-"""Series of which every sample is known, for the tests of PromQL: two stories of one company, told by two replicas.
+"""Series of which every sample is known, for the tests of PromQL: three stories of one company.
 
 The rough story has what makes PromQL hard: counters that grow unevenly, restarts that lose counts, a gap longer than
 the five minutes of Prometheus's lookback, a replica that is away, series that appear late or never, and half an hour in
 which nothing is asked (0/0), as on the whole of its second day. In the steady story each counter grows by the same
-number at each scrape, through its restarts too: there every way to extrapolate an increase gives the same number.
+number at each scrape, through its restarts too: there every way to extrapolate an increase gives the same number. Both
+are told by two replicas. In the third, worse one a third replica has what alerts are for.
 
 Days are counted from BASE, a midnight in Mexico City nine days ago, so that the newest samples can be of this minute.
 No sample lies on the edge of a window: whether the edge belongs to it differs between Prometheus 2 and 3.
@@ -39,6 +40,9 @@ APPEARS = {"a": BASE + 9 * HOUR, "b": BASE + 12 * HOUR}
 QUIET = (BASE + 13 * HOUR, BASE + 13 * HOUR + 1800)
 SILENT = (BASE + DAY, BASE + 2 * DAY)
 MANY = (BASE + 14 * HOUR, BASE + 16 * HOUR)
+# A third story for the rules of alerts: an incident of two hours with a restart in it, then one hour of few requests, a
+# gap, and two hours in which nothing is decided. The replica is one of its own.
+WORSE = (BASE + 7 * DAY, BASE + 7 * DAY + 12 * HOUR)
 STEADY_RESTARTS = {"a": BASE + 4 * DAY + 10 * HOUR, "b": BASE + 4 * DAY + 14 * HOUR}
 
 Labels = Mapping[str, str]
@@ -166,7 +170,19 @@ INTEGRATIONS = {
     # Never called.
     "conekta": (0, 0, 0, {"0.1": 0, "0.5": 0, "2.0": 0, "+Inf": 0}),
 }
-SCORES = {"0.0": 0, "50.0": 1, "60.0": 2, "70.0": 4, "75.0": 3, "80.0": 3, "90.0": 4, "100.0": 1, "+Inf": 0}
+SCORES = {
+    "0.0": 0,
+    "50.0": 1,
+    "60.0": 2,
+    "70.0": 4,
+    "75.0": 3,
+    "80.0": 3,
+    "85.0": 2,
+    "90.0": 4,
+    "95.0": 2,
+    "100.0": 1,
+    "+Inf": 0,
+}
 LATE_BOUND = BASE + 18 * HOUR  # from then on the API's histogram has no bound at 0.3 s
 
 
@@ -368,6 +384,68 @@ def _watched() -> Iterator[Series]:
             yield _gauge(name, {**labels, "sloth_window": window}, lambda at, n=bad: n * (1 + (at // SCRAPE) % 3))  # type: ignore[misc]
 
 
+def _worse() -> Iterator[Series]:
+    """The story of the alerts: what grows by how much a scrape, told by the hour at which the growth changes."""
+    start, restart, gap = WORSE[0], WORSE[0] + 3 * HOUR + 900, (WORSE[0] + 5 * HOUR, WORSE[0] + 5 * HOUR + 840)
+    origin = _origin("d") | {"job": "backend", "pod": "pod-d"}
+    scrapes = [at for at in _scrapes(WORSE) if not _within(at, gap)]
+
+    def at_hour(paces: Mapping[float, float], at: int) -> float | None:
+        begun = [pace for hour, pace in paces.items() if at >= start + hour * HOUR]
+        return begun[-1] if begun else None
+
+    def counter(name: str, labels: Labels, paces: Mapping[float, float]) -> Series:
+        times: list[int] = []
+        values: list[float] = []
+        for at in _scrapes(WORSE):
+            pace = at_hour(paces, at)
+            if pace is None:
+                continue
+            before = 0.0 if not values or at - SCRAPE < restart <= at else values[-1]
+            values.append(before + pace if times else 0.0)
+            times.append(at)
+        seen = [place for place, at in enumerate(times) if not _within(at, gap)]
+        return Series(name, {**labels, **origin}, [times[place] for place in seen], [values[place] for place in seen])
+
+    def gauge(name: str, labels: Labels, levels: Mapping[float, float]) -> Series:
+        return Series(name, {**labels, **origin}, scrapes, [at_hour(levels, at) or 0.0 for at in scrapes])
+
+    asked = {"method": "GET", "endpoint": "/w"}
+    yield counter("http_requests_total", {**asked, "status": "200"}, {0: 40, 6: 4, 7: 40})
+    yield counter("http_requests_total", {**asked, "status": "500"}, {2: 10, 4: 1, 6: 4, 7: 0})
+    buckets = {
+        "0.3": {0: 30, 2: 5, 4: 30, 6: 0, 7: 30},
+        "0.5": {0: 38, 2: 10, 4: 38, 6: 0, 7: 38},
+        "1.0": {0: 40, 2: 20, 4: 40, 6: 1, 7: 40},
+        "2.5": {0: 40, 2: 40, 4: 40, 6: 4, 7: 40},
+        "5.0": {0: 40, 2: 48, 4: 40, 6: 4, 7: 40},
+        "+Inf": {0: 40, 2: 50, 4: 40, 6: 4, 7: 40},
+    }
+    for le, paces in buckets.items():
+        yield counter("http_request_duration_seconds_bucket", {**asked, "le": le}, paces)
+    yield counter("http_request_duration_seconds_count", asked, buckets["+Inf"])
+    yield gauge("db_connections_active", {"pool": "main"}, {0: 8, 2: 19, 4: 18, 5: 8})
+    yield gauge("db_connections_max", {"pool": "main"}, {0: 20})
+    # For an hour there are rejections alone, and nobody was ever approved.
+    yield counter("applications_rejected_total", {"reason": "score"}, {2: 5, 4: 1, 8: 0, 10: 1})
+    yield counter("applications_approved_total", {"sinosure_tier": "A"}, {3: 1, 4: 3, 8: 0, 10: 3})
+    yield counter("credits_disbursed_total", {"sinosure_tier": "A"}, {0: 0, 8: 1})
+    # As a client library that adds no _total has it.
+    yield counter("credits_disbursed_amount_mxn", {"sinosure_tier": "A"}, {0: 0, 8: 9_000})
+    yield gauge("payments_late_count", {"level": "late_16_30_days"}, {0: 45, 2: 60, 6: 50})
+    other = {"level": "late_16_30_days", **origin, "instance": "e", "pod": "pod-e"}
+    yield Series("payments_late_count", other, scrapes, [44.0] * len(scrapes))
+    for integration, status, paces in (
+        ("geotab", "success", {0: 4, 2: 1, 4: 4}),
+        ("geotab", "error", {0: 0, 2: 4, 4: 0}),
+        ("geotab", "timeout", {2: 1, 4: 0}),
+        # It always fails, and is hardly asked.
+        ("neon", "error", {0: 1}),
+    ):
+        labels = {"integration": integration, "endpoint": "/v1", "status": status}
+        yield counter("integration_api_calls_total", labels, paces)
+
+
 @cache
 def known() -> tuple[Series, ...]:
     """All series. The same at each call, but for the days that BASE counts from."""
@@ -380,6 +458,7 @@ def known() -> tuple[Series, ...]:
         *_replica("b", rng),
         *_exporters(rng),
         *_watched(),
+        *_worse(),
         Series("up", {"job": "backend", "instance": "new"}, fresh, [1.0] * len(fresh)),
     )
 

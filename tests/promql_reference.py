@@ -24,7 +24,7 @@ from typing import Any
 
 import pandas as pd
 
-from queries.library import find_query, load_queries
+from queries.library import Query, find_query, load_queries
 from tests.known_series import SCRAPE, ZONE, Labels, Series, day, known, moment
 
 Key = frozenset[tuple[str, str]]
@@ -794,13 +794,18 @@ def expected(case: Case, **engine: Any) -> Rows:
             for at, value in zip(one.times, one.values, strict=True)
             if start < at <= end
         }
-    answer = ANSWERS[case.name]
+    return answered(query, ANSWERS[case.name], params, **engine)
+
+
+def answered(query: Query, answer: Answer, params: Mapping[str, Any], **engine: Any) -> Rows:
+    """The rows that a question gives over its range, for its days or at its moment."""
     if query.kind == "instant":
         at = params["time"].timestamp() if "time" in params else datetime.now(UTC).timestamp()
         return {(None, key): value for key, value in answer(At(at, 4 * SCRAPE, at, **engine), params).items()}
     found: Rows = {}
     if query.kind == "range":
-        step = next(step for step in (120, 300, 600) if (params["end"] - params["start"]).total_seconds() / 240 <= step)
+        length = (params["end"] - params["start"]).total_seconds()
+        step = params.get("step") or next(step for step in (120, 300, 600) if length / 240 <= step)
         first, last = (int(params[edge].timestamp()) // step * step for edge in ("start", "end"))
         window = max(step, 4 * SCRAPE)
         for at in range(first, last + 1, step):
