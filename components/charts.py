@@ -74,6 +74,7 @@ Bin = Literal["day", "week", "month", "moment", "auto"] | None
 
 # A kind of event that comes more often is told by its marks above the curve: its rules would be a fence before it.
 MOST_RULES = 8
+LEGEND_ROWS = 6
 
 
 # --- what they share --------------------------------------------------------------------------------------------------
@@ -106,15 +107,18 @@ def _legend(names: Sequence[str] = (), *, strokes: bool = False) -> alt.Legend:
     """A legend on top, on a phone in as many rows as its names need. Lines without dots are told by `strokes`."""
     widths = [7.4 * len(name) + 26 for name in names]
     # What fits on a phone stands in one row; else the chart itself counts the columns that it has room for.
-    room = f"floor(width / {round(max(widths))})" if sum(widths) > 270 else ""
+    # More than so many rows would leave the picture no room: then names are cut.
+    columns = ""
+    if sum(widths) > 270:
+        columns = f"clamp(floor(width / {round(max(widths))}), {-(-len(names) // LEGEND_ROWS)}, {len(names)})"
     return alt.Legend(
         orient="top",
         title=None,
         symbolType="stroke" if strokes else "square",
         symbolStrokeWidth=3 if strokes else 0,
         symbolOpacity=1,
-        labelLimit=alt.ExprRef("max(width - 30, 120)"),
-        columns=alt.ExprRef(f"clamp({room}, 1, {len(names)})") if room else 0,
+        labelLimit=alt.ExprRef(f"max(width / {columns} - 30, 90)") if columns else 220,
+        columns=alt.ExprRef(columns) if columns else 0,
     )
 
 

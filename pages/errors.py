@@ -216,7 +216,7 @@ def listed(wanted: told.IssueSearch) -> None:
             status=[status_names().get(status, status) for status in found["status"]],
         ).drop(columns="over_time")
         columns: dict[str, Any] = {
-            "title": st.column_config.TextColumn(_("What failed"), width=420),
+            "title": st.column_config.TextColumn(_("What failed"), width=485),
             "level": ("text", _("Level")),
             "count": ("count", _("Events")),
             "users": ("count", _("Users")),

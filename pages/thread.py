@@ -82,11 +82,13 @@ now = datetime.now(queries.timezone())
 
 def asked_id() -> str:
     """What the box holds; a link of another page names the id by its kind, and fills the box."""
-    linked = next((value for name in NAMES if (value := (st.query_params.get(name) or "").strip()[:128])), "")
-    if linked:
+    asked = {name: value for name in NAMES if (value := (st.query_params.get(name) or "").strip()[:128])}
+    if asked:
+        kind, linked = next(iter(asked.items()))
         for name in NAMES:
             st.query_params.pop(name, None)
         st.query_params["id"] = linked
+        st.session_state["thread:linked"] = {linked: kind}
     return id_search(_("Find an id"), placeholder=_("Id of a request, trace, credit, application or driver"))
 
 
@@ -111,17 +113,25 @@ try:
 except queries.SourceError as error:
     if error.kind == "not_configured":
         st.caption(f":material/settings: {_(sentence_of(error))}")
+    else:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f":red[:material/error:] {_(sentence_of(error))}", width="content")
+            st.button(_("Retry"), icon=":material/refresh:", type="tertiary")
+    if not threads.has_others():
         st.stop()
-    st.error(_(sentence_of(error)), icon=":material/error:")
-    st.button(_("Retry"), icon=":material/refresh:", type="tertiary")
-    st.stop()
+    # The other sources are asked all the same: they tell why the ledger is away.
+    known = threads.named(typed, st.session_state.get("thread:linked", {}).get(typed))
+    unheard = True
+else:
+    unheard = False
 
 
 def heads() -> None:
     """What the id is, and the pages that tell more of it."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if known.kind is None:
-            st.badge(_("Not in the ledger"), icon=":material/help:", color="orange")
+            if not unheard:
+                st.badge(_("Not in the ledger"), icon=":material/help:", color="orange")
             st.caption(_("It is looked for in logs, traces and errors as the id of a request."), width="content")
             return
         st.badge(KINDS[known.kind], color="blue")

@@ -27,7 +27,7 @@ from queries import failures, logs, traces
 from queries.errors import SourceError
 from queries.errors_client import IssueSearch
 from queries.events import events
-from queries.sources import ledger, timezone
+from queries.sources import is_configured, ledger, timezone
 
 Kind = Literal["request", "trace", "credit", "application", "conductor"]
 SOURCES = ("ledger", "call", "log", "span", "error", "alert", "incident")
@@ -102,6 +102,22 @@ def known_as(id: str) -> Known:
     )
 
 
+def named(id: str, kind: str | None = None) -> Known:
+    """An id as a link names it, while the ledger cannot say what it stands for."""
+    if kind == "credit":
+        return Known(id, "credit", credits=(id,))
+    if kind == "application":
+        return Known(id, "application", applications=(id,))
+    if kind == "conductor":
+        return Known(id, "conductor", conductor=id)
+    return Known(id, "trace" if kind == "trace" else "request" if kind == "request" else None)
+
+
+def has_others() -> bool:
+    """Whether a source beside the ledger can tell of an id."""
+    return any(is_configured(source) for source in ("logs", "traces", "errors"))
+
+
 def period_of(known: Known, length: timedelta | None, now: datetime) -> tuple[datetime, datetime]:
     """The period to look at: around a request or trace, else up to now; half an hour or 30 days without a `length`.
 
@@ -115,10 +131,16 @@ def period_of(known: Known, length: timedelta | None, now: datetime) -> tuple[da
 
 
 def open_thread(known: Known, start: datetime, end: datetime, roles: Collection[str]) -> Thread:
-    """Ask all sources at once, each for at most `SECONDS`. Raises SourceError when the ledger does not answer."""
+    """Ask all sources at once, each for at most `SECONDS`. A ledger that does not answer is a note like any other."""
     if end - start > LONGEST:
         raise SourceError("A thread reaches over at most 62 days: narrow the period.", kind="bad_parameter")
-    own = _of_ledger(known, start, end)
+    notes: list[tuple[str, str]] = []
+    try:
+        own = _of_ledger(known, start, end)
+    except SourceError as error:
+        # Logs, traces and errors are needed most while the database is away.
+        own = _framed([])
+        notes.append(("ledger", error.sentence))
     calls = own[own["source"] == "call"]
     asked: dict[str, Callable[[], pd.DataFrame]] = {
         "log": lambda: _of_logs(known, calls, start, end, roles),
@@ -126,7 +148,6 @@ def open_thread(known: Known, start: datetime, end: datetime, roles: Collection[
         "error": lambda: _of_errors(known, calls, start, end, roles),
         "alert": lambda: _of_events(start, end),
     }
-    notes: list[tuple[str, str]] = []
     parts = [own]
     pool = ThreadPoolExecutor(len(asked), thread_name_prefix="mirador-thread")
     try:
@@ -143,7 +164,7 @@ def open_thread(known: Known, start: datetime, end: datetime, roles: Collection[
         pool.shutdown(wait=False, cancel_futures=True)
     moments = pd.concat([part for part in parts if not part.empty] or [own], ignore_index=True)
     moments = moments.sort_values(["at", "source"], kind="stable", ignore_index=True)
-    moments.attrs = {"answer": own.attrs["answer"]}
+    moments.attrs = {"answer": own.attrs["answer"]} if "answer" in own.attrs else {}
     return Thread(moments, tuple(notes), skews(moments))
 
 

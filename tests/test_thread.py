@@ -339,6 +339,26 @@ def test_without_the_ledger_there_is_no_thread():
     queries.disconnect()
 
 
+def test_without_the_ledger_the_other_sources_still_tell_of_an_id(company):
+    dead = Sources(
+        ledger_url="postgresql://nobody@127.0.0.1:9/none", connect_timeout=1, outside=company.sources.outside
+    )
+    queries.connect(dead)
+    thread = threads.open_thread(
+        threads.named(company.request, "request"), CALLED - 20 * MINUTE, CALLED + 20 * MINUTE, ENGINEER
+    )
+    around = {"from": (CALLED - 20 * MINUTE).isoformat(), "to": (CALLED + 20 * MINUTE).isoformat()}
+    components.set_default_language("en")
+    app = drawn(request=company.request, **around)
+    queries.disconnect()
+    assert ("ledger", "The ledger cannot be reached.") in thread.notes
+    assert by_source(thread)["log"] > 0
+    assert not app.exception
+    assert "The ledger cannot be reached." in words(app)
+    assert "Not in the ledger" not in words(app)
+    assert set(app.dataframe[0].value["source"]) >= {"Logs"}
+
+
 def test_too_long_a_period_is_refused(connected):
     with pytest.raises(SourceError, match="62 days"):
         threads.open_thread(threads.known_as("C1"), NOW - timedelta(days=63), NOW, ENGINEER)
