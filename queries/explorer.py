@@ -548,7 +548,8 @@ def unit_of(text: str) -> str:
     ready = ready_of(text)
     if ready is not None:
         return ready.unit
-    bare = "".join(text.split())
+    # What leaves the quantile of nothing out, as the ready questions do, changes no unit.
+    bare = "".join(text.split()).removesuffix(">=0")
     if bare.startswith("histogram_quantile(") and "_seconds_bucket" in bare and _closes_last(bare):
         return "s"
     return "value"

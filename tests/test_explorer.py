@@ -479,7 +479,7 @@ def test_a_link_that_is_too_long_or_asks_too_much_is_refused_in_words():
 
 def test_units_are_told_only_where_they_are_certain():
     quantile = "histogram_quantile(0.9, sum by (le) (rate(x_seconds_bucket[5m])))"
-    assert explorer.unit_of(quantile) == "s"
+    assert explorer.unit_of(quantile) == explorer.unit_of(f"{quantile} >= 0") == "s"
     assert explorer.unit_of(f"{quantile} / 2") == explorer.unit_of("up") == "value"
     assert explorer.unit_of(explorer.ready_questions()["error_rate"].text) == "share"
 
