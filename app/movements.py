@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import date
 
+import queries
 from components import _, number, quantity, value_name
-from queries import Movement
+from queries import Movement, Reading
 
 
 def _dimensions() -> dict[str, str]:
@@ -25,6 +27,29 @@ def shows(moved: Movement) -> bool:
     """Whether a reader sees it: what moved by less than its number shows has not moved for him."""
     one = moved.reading
     return quantity(one.value, one.kpi.unit) != quantity(one.normal, one.kpi.unit)
+
+
+def all_readings(day: date) -> tuple[list[Reading], list[str]]:
+    """The readings of the day, and the names of the KPIs whose source does not answer."""
+    readings, silent = [], []
+    for name in queries.catalogue():
+        try:
+            readings.append(queries.reading(name, day, with_metric=False))
+        except queries.SourceError:
+            silent.append(name)
+    return readings, silent
+
+
+def nothing_moved(readings: Sequence[Reading], silent: Sequence[str]) -> str:
+    """What may be said when nothing moved: of each KPI only where each could be compared."""
+    compared = sum(1 for one in readings if one.state != "unknown")
+    if not compared:
+        return _("Nothing can be compared with normal days at this hour.")
+    if silent or 2 * compared < len(readings):
+        return _("{compared} of {kpis} KPIs can be compared, and they are within their normal band.").format(
+            compared=compared, kpis=len(readings) + len(silent)
+        )
+    return _("Every KPI is within its normal band.")
 
 
 def is_up(moved: Movement) -> bool:

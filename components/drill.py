@@ -192,7 +192,9 @@ def _period(first: date | None, last: date | None) -> str:
     return f"{day_name(first, style=start)} – {day_name(last, style='d MMM y')}"
 
 
-_LATE = {1: "1-7", 2: "8-15", 3: "16-30", 4: "31-60", 5: "61-90", 6: "90+"}
+_LATE = {1: "1–7", 2: "8–15", 3: "16–30", 4: "31–60", 5: "61–90", 6: "90+"}
+# Where a credit stood on a day is said with the day.
+_STANDS_ON = {"as_of": "bucket", "as_of_before": "bucket_before"}
 
 
 def _named(name: str, value: Any, dated: bool) -> str:
@@ -239,7 +241,9 @@ def label_of(drill: Drill, params: Mapping[str, Any], known: RowList) -> str:
             parts += [day_name(day, style="MMMM y")] if day else []
         else:
             day = _day(params[name])
-            parts += [_("at the end of {day}").format(day=_period(day, day))] if day else []
+            stands = _STANDS_ON.get(name, "")
+            state = f": {_named(stands, params[stands], True)}" if day and stands in drill.by else ""
+            parts += [_("at the end of {day}").format(day=_period(day, day)) + state] if day else []
     dated = "as_of" in known.params
     for name in drill.by:
         value = params[name]
@@ -251,6 +255,8 @@ def label_of(drill: Drill, params: Mapping[str, Any], known: RowList) -> str:
             parts.append(f"{number(value)}–{number(until)} ms" if until is not None else f"≥ {number(value)} ms")
         elif name == "score_from" and params.get("score_to") not in {None, value}:
             parts.append(f"HASE {value}–{params['score_to']}")
+        elif any(name == stands and day in chosen for day, stands in _STANDS_ON.items()):
+            continue
         elif name not in days and name not in {"score_to", "hours_to", "to_at", "duration_to"}:
             parts += [_named(name, one, dated) for one in (value if isinstance(value, list) else [value])]
     return ", ".join([_(drill.title or known.title), *dict.fromkeys(part for part in parts if part)])
@@ -583,7 +589,8 @@ def _progress(source: RowSource, state: dict[str, Any], key: str) -> None:
         if now.state == "failed":
             st.markdown(f":material/error: {format.upper()}: {now.words} {rows}")
         elif now.state == "done":
-            st.caption(f":material/check: {format.upper()}: {_('{n} rows sent').format(n=number(now.sent))}")
+            sent = ngettext("{n} row sent", "{n} rows sent", now.sent).format(n=number(now.sent))
+            st.caption(f":material/check: {format.upper()}: {sent}")
         else:
             st.progress(share, f"{format.upper()}: {rows}")
 

@@ -112,11 +112,22 @@ def parts(name: str, dimension: str, title: str, drill: Drill | None = None) -> 
     # The scale's own order (strong to weak, early to late); names that nobody foresaw stand at the end.
     shown = shown.sort_values("segment", key=lambda names: names.map(lambda name: ORDER.get(name, len(ORDER))))
     shown.attrs["answer"] = one.answer
-    return bar(shown, x="segment", y="value", unit=one.kpi.unit, title=title, color="segment", height=200, drill=drill)
+    names = {name: name.replace("-", "–") for name in BUCKETS} if dimension == "bucket" else None
+    return bar(
+        shown,
+        x="segment",
+        y="value",
+        unit=one.kpi.unit,
+        title=title,
+        color="segment",
+        names=names,
+        height=200,
+        drill=drill,
+    )
 
 
-def movement_table(found: list[Movement]) -> pd.DataFrame:
-    """What moved as a table, with the stamp of its oldest answer."""
+def movement_table(found: list[Movement], readings: list[Reading]) -> pd.DataFrame:
+    """What moved as a table, with the stamp of the oldest answer that was looked at."""
     frame = pd.DataFrame(
         [
             {
@@ -132,8 +143,7 @@ def movement_table(found: list[Movement]) -> pd.DataFrame:
             for one in found
         ]
     )
-    answers = [one.reading.answer for one in found] or [queries.reading("applications", day, with_metric=False).answer]
-    frame.attrs["answer"] = min(answers, key=lambda answer: answer.as_of)
+    frame.attrs["answer"] = min((one.answer for one in readings), key=lambda answer: answer.as_of)
     return frame
 
 
@@ -238,11 +248,17 @@ with moved:
     )
     def what_moved() -> Figure:
         found = [one for one in queries.what_moved(day) if movements.shows(one)]
+        readings, silent = movements.all_readings(day)
         if not found:
-            st.markdown(f":green[:material/check_circle:] {_('Every KPI is within its normal band.')}")
+            compared = any(one.state != "unknown" for one in readings)
+            sign = ":green[:material/check_circle:]" if compared else ":gray[:material/remove:]"
+            st.markdown(f"{sign} {movements.nothing_moved(readings, silent)}")
         for one in found:
             st.markdown(sentence(one))
-        return Figure(None, movement_table(found), drawn=True)
+        if silent:
+            names = ", ".join(label(name) for name in silent)
+            st.caption(_("Not looked at, for their source does not answer: {kpis}.").format(kpis=names))
+        return Figure(None, movement_table(found, readings), drawn=True)
 
 
 tiers, buckets = st.columns(2)

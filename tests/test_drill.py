@@ -123,7 +123,10 @@ def connected(filled, monkeypatch):
 KNOWN = RowList(
     "Payments",
     "",
-    {"first": "date", "last": "date", "tier": "text", "tiers": "text[]", "band": "integer", "as_of": "date"},
+    {
+        **{"first": "date", "last": "date", "tier": "text", "tiers": "text[]", "band": "integer", "as_of": "date"},
+        **{"as_of_before": "date", "bucket": "integer", "bucket_before": "integer"},
+    },
     {},
     (("processed_at", True),),
 )
@@ -168,6 +171,12 @@ def test_the_picked_mark_is_found_by_its_text_after_a_refresh():
         ({"first": DAY.replace(day=1), "last": DAY, "tier": ""}, {"tier": "t"}, "1–27 feb 2026, (ninguno)"),
         ({"first": date(2025, 12, 1), "last": DAY}, {}, "1 dic 2025 – 27 feb 2026"),
         ({"as_of": DAY, "band": 90}, {"band": "b"}, "al final del 27 feb 2026, HASE 90–100"),
+        ({"as_of": DAY, "bucket": 3}, {"bucket": "b"}, "al final del 27 feb 2026: 16–30 días de atraso"),
+        (
+            {"as_of_before": date(2026, 1, 31), "bucket_before": 6, "as_of": DAY, "bucket": 0},
+            {"as_of_before": "c", "bucket_before": "d", "as_of": "a", "bucket": "b"},
+            "al final del 31 ene 2026: 90+ días de atraso, al final del 27 feb 2026: sin atraso",
+        ),
     ],
 )
 def test_the_heading_says_what_was_clicked(params, by, words):

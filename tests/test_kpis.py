@@ -13,7 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import create_engine
 
+import components
 import queries
+from app import movements
 from demo.servers import free_port
 from queries import Prometheus, SourceError, Sources, kpis, normal_days
 from queries.kpis import LEAST_NORMAL_DAYS, contributions, load_catalogue
@@ -217,6 +219,25 @@ def test_an_empty_ledger_reads_as_zeros_and_unknowns_and_nothing_moved(filled):
             assert found.state == "unknown", name
     assert queries.what_moved(DAY, EVENING) == []
     assert queries.intraday("applications", DAY, EVENING)["value"].eq(0).all()
+
+
+def test_that_nothing_moved_is_said_of_every_kpi_only_where_each_was_compared():
+    def told(states: list[str], silent: list[str] | None = None) -> str:
+        return movements.nothing_moved([SimpleNamespace(state=state) for state in states], silent or [])
+
+    components.set_default_language("en")
+    assert told(["normal", "normal", "unknown"]) == "Every KPI is within its normal band."
+    assert told(["normal", "normal"], ["applications"]).startswith("2 of 3 KPIs can be compared")
+    assert told(["normal", "unknown", "unknown"]).startswith("1 of 3 KPIs")
+    assert told(["unknown"], ["applications"]) == "Nothing can be compared with normal days at this hour."
+
+
+def test_what_does_not_answer_is_named_and_takes_nobody_along(filled):
+    filled()
+    readings, silent = movements.all_readings(DAY)
+    ledger = {name for name, kpi in queries.catalogue().items() if kpi.source == "ledger"}
+    assert {one.kpi.name for one in readings} == ledger
+    assert set(silent) == set(queries.catalogue()) - ledger
 
 
 CENTAVOS = st.lists(st.integers(0, 10**13), min_size=1, max_size=8)
