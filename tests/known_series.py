@@ -444,6 +444,17 @@ def _worse() -> Iterator[Series]:
     ):
         labels = {"integration": integration, "endpoint": "/v1", "status": status}
         yield counter("integration_api_calls_total", labels, paces)
+    for integration, le, paces in (
+        ("geotab", "1.0", {0: 4, 2: 0, 4: 4}),
+        ("geotab", "15.0", {0: 4, 2: 1, 4: 4}),
+        ("geotab", "30.0", {0: 4, 2: 6, 4: 4}),
+        ("geotab", "+Inf", {0: 4, 2: 6, 4: 4}),
+        ("neon", "1.0", {0: 0}),
+        ("neon", "30.0", {0: 1}),
+        ("neon", "+Inf", {0: 1}),
+    ):
+        labels = {"integration": integration, "endpoint": "/v1", "le": le}
+        yield counter("integration_api_duration_seconds_bucket", labels, paces)
 
 
 @cache

@@ -18,7 +18,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
-from functools import cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -42,6 +42,17 @@ def _by_name() -> dict[str, list[tuple[Key, Series]]]:
     found: dict[str, list[tuple[Key, Series]]] = defaultdict(list)
     for one in known():
         found[one.name].append((frozenset(one.labels.items()), one))
+    return found
+
+
+@lru_cache(maxsize=256)
+def _until(name: str, end: float) -> list[tuple[Key, Series]]:
+    """The series of this name with what is known of them at the end of a question: nothing that comes after."""
+    found = []
+    for key, one in _by_name().get(name, ()):
+        seen = bisect_right(one.times, end)
+        if seen:
+            found.append((key, Series(one.name, one.labels, one.times[:seen], one.values[:seen])))
     return found
 
 
@@ -131,7 +142,7 @@ class At:
     lookback: float = LOOKBACK
 
     def _each(self, name: str, keep: Keep | None) -> Iterator[tuple[Key, Series]]:
-        for key, one in _by_name().get(name, ()):
+        for key, one in _until(name, self.end):
             if keep is None or keep(one.labels):
                 yield key, one
 
@@ -159,9 +170,7 @@ class At:
         end = self.end if at_end else self.time
         found: Vector = {}
         for key, one in self._each(name, keep):
-            # Of what comes after its end a question knows nothing.
-            known = bisect_right(one.times, self.end)
-            value = of(one.times[:known], one.values[:known], end - (over or self.window), end)
+            value = of(one.times, one.values, end - (over or self.window), end)
             if value is not None:
                 found[key] = value
         return found
