@@ -82,6 +82,7 @@ class Sought:
     trace: str
     start: datetime
     end: datetime
+    integration: str = ""
 
     @property
     def ids(self) -> dict[str, str]:
@@ -92,6 +93,11 @@ class Sought:
     def near(self) -> dict[str, str]:
         """The time around it, as a link to another page says it."""
         return window_params(self.start - NEAR, self.end + NEAR)
+
+    @property
+    def around(self) -> dict[str, str]:
+        """The time and the integration, which every link between pages carries."""
+        return {**self.near, **({"integration": self.integration} if self.integration else {})}
 
 
 def _text(value: Any) -> str:
@@ -114,7 +120,7 @@ def _sought(call_id: int) -> Sought | None:
 def _sought_of(one: Any) -> Sought:
     start = one.called_at.to_pydatetime()
     took = timedelta() if pd.isna(one.duration_ms) else timedelta(milliseconds=int(one.duration_ms))
-    return Sought(_text(one.request_id), _text(one.trace_id), start, start + took)
+    return Sought(_text(one.request_id), _text(one.trace_id), start, start + took, _text(one.integration))
 
 
 def _call_panel(call_id: int) -> None:
@@ -183,7 +189,7 @@ def _facts(one: Any) -> None:
                 "thread",
                 _("Everything in one thread"),
                 "conversion_path",
-                {"request": one.request_id, "integration": one.integration, **_sought_of(one).near},
+                {"request": one.request_id, **_sought_of(one).around},
             )
 
 
@@ -233,7 +239,7 @@ def _log_panel(find: Callable[[], Sought | None], roles: Roles) -> None:
         st.markdown("  \n".join(_line_words(row) for row in lines.to_dict("records")))
         if len(found) > MOST_LINES:
             st.caption(_("The first {n} of {total} lines.").format(n=number(MOST_LINES), total=number(len(found))))
-        lead("logs", _("Open in the logs"), "notes", {**one.ids, **one.near})
+        lead("logs", _("Open in the logs"), "notes", {**one.ids, **one.around})
         return Figure(None, found, drawn=True)
 
 
@@ -277,7 +283,7 @@ def _trace_panel(find: Callable[[], Sought | None], roles: Roles) -> None:
         path = traces.critical_path(spans)
         rows = traces.rows_shown(spans, path, most=MOST_ROWS)
         rows["warned"] = traces.has_warnings(spans).to_numpy()[rows["row"]]
-        lead("traces", _("Open in the traces"), "timeline", {"trace": one.trace, **one.near})
+        lead("traces", _("Open in the traces"), "timeline", {"trace": one.trace, **one.around})
         hidden = int(rows["hidden"].sum())
         if hidden:
             st.caption(_("{n} spans more are on its page.").format(n=number(hidden)))
@@ -331,7 +337,7 @@ def _issue(issue: Any, one: Sought, search: failures.IssueSearch, roles: Roles) 
             "errors",
             _("Open in the errors"),
             "bug_report",
-            {"issue": str(issue.issue_id), **one.ids, **one.near},
+            {"issue": str(issue.issue_id), **one.ids, **one.around},
         )
         if issue.url:
             st.link_button(_("In the tracker"), issue.url, icon=":material/open_in_new:", type="tertiary")

@@ -103,13 +103,16 @@ def _is_empty(data: pd.DataFrame, *columns: str) -> bool:
     return data.empty or bool(data[list(columns)].isna().all(axis=None))
 
 
-def _legend(names: Sequence[str] = (), *, strokes: bool = False) -> alt.Legend:
-    """A legend on top, on a phone in as many rows as its names need. Lines without dots are told by `strokes`."""
+def _legend(names: Sequence[str] = (), *, strokes: bool = False, beside: float = 0) -> alt.Legend:
+    """A legend on top, on a phone in as many rows as its names need. Lines without dots are told by `strokes`.
+
+    `beside` is what an axis of long names takes of the width, beyond that of numbers.
+    """
     widths = [7.4 * len(name) + 26 for name in names]
     # What fits on a phone stands in one row; else the chart itself counts the columns that it has room for.
     # More than so many rows would leave the picture no room: then names are cut.
     columns = ""
-    if sum(widths) > 270:
+    if sum(widths) > 270 - beside:
         columns = f"clamp(floor(width / {round(max(widths))}), {-(-len(names) // LEGEND_ROWS)}, {len(names)})"
     return alt.Legend(
         orient="top",
@@ -659,11 +662,11 @@ def area(
     position = time_axis(frame["_start"], grain)
     colour = alt.Color("_series:N", scale=_domain(series, names), legend=_legend(series))
     base = alt.Chart(frame[["_x", "_y", "_series", "_place"]])
-    scale = alt.Scale(domain=[0, 1]) if normalize else alt.Scale(zero=True)
+    upwards = {"axis": how.axis(), "scale": alt.Scale(domain=[0, 1])} if normalize else _upwards(how, frame["_top"])
     layers: list[Any] = [
         base.mark_area(line=False, opacity=0.92).encode(
             x=position,
-            y=alt.Y("_y:Q", stack=True, axis=how.axis(), scale=scale),
+            y=alt.Y("_y:Q", stack=True, **upwards),
             color=colour,
             order=alt.Order("_place:Q"),
         )
@@ -880,6 +883,13 @@ def _bin_names(marks: pd.DataFrame, grain: Grain) -> list[str]:
 # --- by a name --------------------------------------------------------------------------------------------------------
 
 
+def _upwards(how: Measure, *values: pd.Series[Any]) -> dict[str, Any]:
+    """Axis and scale of an amount. Nothing but zeros stand at the foot: their axis would put them in the middle."""
+    if all((some.dropna() == 0).all() for some in values):
+        return {"axis": how.axis(values=[0]), "scale": alt.Scale(domain=[0, 1])}
+    return {"axis": how.axis()}
+
+
 def _across(names: Sequence[str], title: str | None = None) -> alt.X:
     """The axis of a column `_x` of names. They are written as small as need be before any is left out."""
     longest = max((len(name) for name in names), default=1)
@@ -944,12 +954,13 @@ def bar(
         frame["_interval"] = [f"{how.words(a)} – {how.words(b)}" for a, b in zip(data[low], data[high], strict=True)]
         tooltip.append(alt.Tooltip("_interval:N", title=_("Interval")))
     across = _across(shown)
+    seen = [frame["_y"], *([past] if "_past" in frame else []), *([frame["_high"]] if low and high else [])]
     bars = (
         alt.Chart(frame)
         .mark_bar(**_rounded(not stacked), **_cursor(drill))
         .encode(
             x=across,
-            y=alt.Y("_y:Q", axis=how.axis(), stack="zero" if stacked else None),
+            y=alt.Y("_y:Q", **_upwards(how, *seen), stack="zero" if stacked else None),
             color=alt.Color("_series:N", scale=_domain(series, names), legend=_legend(series) if stacked else None)
             if color
             else alt.value(accent()),

@@ -25,6 +25,8 @@ STATE_COLOURS = {
     "neutral": "#4a7fc1",
 }
 LANE_HEIGHT, AROUND = 28, 82
+# What the names of the lanes take of a phone.
+LANE_NAMES = 80
 
 
 def state_names() -> dict[str, str]:
@@ -104,7 +106,7 @@ def timeline(
     colour = alt.Color(
         "_state:N",
         scale=alt.Scale(domain=[states[state] for state in present], range=[STATE_COLOURS[state] for state in present]),
-        legend=_legend(),
+        legend=_legend([states[state] for state in present], beside=LANE_NAMES),
     )
     tooltip = [
         alt.Tooltip("_lane:N", title=_("Kind")),

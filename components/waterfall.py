@@ -47,10 +47,12 @@ def waterfall(
     frame["_indent"] = data["level"].clip(upper=DEEPEST) * INDENT + 2
     frame["_said"] = [duration(value / 1000) for value in data["duration_ms"]]
     frame["_begins"] = [duration(value / 1000) for value in data["offset_ms"]]
+    # The only service is named once.
+    named = list(data["service"]) if len(services) > 1 else [services[0], *[""] * (len(data) - 1)]
     frame["_name"] = [
         _row_name(service, operation, said, error, warned, hidden)
         for service, operation, said, error, warned, hidden in zip(
-            data["service"],
+            named,
             data["operation"],
             frame["_said"],
             data["error"],
@@ -119,7 +121,9 @@ def waterfall(
             .mark_rule(strokeWidth=2.4, color=ink(), opacity=0.9)
             .encode(x=x, x2="_to:Q", y=alt.Y("_at92:Q", axis=None, scale=rows))
         )
-    texts = base.mark_text(align="left", baseline="middle", fontSize=11.5, cursor="pointer", limit=900)
+    texts = base.mark_text(
+        align="left", baseline="middle", fontSize=11.5, cursor="pointer", limit=alt.ExprRef("width - 16")
+    )
     layers.append(
         texts.encode(
             x=alt.X("_indent:Q", scale=None, axis=None),
@@ -141,7 +145,7 @@ def _row_name(service: str, operation: str, said: str, error: bool, warned: bool
     """The row's words; what colour tells is told by a sign, too."""
     signs = ("✕ " if error else "") + ("△ " if warned else "")
     more = f"  ▸ +{number(hidden)}" if hidden else ""
-    return f"{signs}{operation} · {said} · {service}{more}"
+    return f"{signs}{' · '.join(part for part in (operation, said, service) if part)}{more}"
 
 
 @kept

@@ -18,6 +18,7 @@ from components import Figure, _, bars_over_time, ngettext, number, panel, span_
 from components.drill import grid_height
 from components.fields import leave, literal, name_field, pick_row, text_field
 from components.filters import tell_refused
+from components.frame import waiting
 from components.i18n import pgettext
 from components.url import Url
 from components.window import window_bar, window_params
@@ -28,6 +29,8 @@ HERE = Path(__file__).parent
 # An id is looked for in all of what trackers keep, whatever the period.
 DAYS_OF_IDS = 30
 LONGEST = timedelta(days=90)
+# A row of fields.
+FIELD = 40
 AROUND = timedelta(minutes=5)
 COLOURS = {"fatal": "violet", "error": "red", "warning": "orange", "info": "blue", "debug": "gray"}
 
@@ -72,6 +75,8 @@ def integrations() -> list[str]:
 def search_bar(span: Any) -> told.IssueSearch:
     """What is sought, from the fields and the ids in the URL."""
     url = Url()
+    with waiting(FIELD):
+        called = integrations()
     with st.grid(4 if has_levels else 3, min_column_width=170, key="search"):
         level = (
             name_field(url, "level", _("Level"), told.LEVELS, everything=_("All levels"), names=level_names())
@@ -79,7 +84,7 @@ def search_bar(span: Any) -> told.IssueSearch:
             else ""
         )
         integration = name_field(
-            url, "integration", _("Integration"), integrations(), everything=pgettext("filter", "All integrations")
+            url, "integration", _("Integration"), called, everything=pgettext("filter", "All integrations")
         )
         release = text_field(url, "release", _("Release"), ":material/deployed_code:")
         text = text_field(url, "text", _("Text of the error"), ":material/search:")
@@ -178,6 +183,9 @@ def over_time(wanted: told.IssueSearch) -> None:
     )
     def events_over_time() -> Figure:
         counted = told.over_time(told.issues(wanted, roles), wanted, zone)
+        if counted.empty:
+            st.caption(_("No error in this period for this choice."))
+            return Figure(None, counted, drawn=True)
         levels = bool((counted["level"] != "").any())
         return bars_over_time(
             counted,
@@ -258,7 +266,7 @@ def way_on(one: Any) -> None:
     ids = {name: value for name, value in (("request", one.request_id), ("trace", one.trace_id)) if value}
     with st.container(horizontal=True, vertical_alignment="center"):
         for page, label, icon, asked in (
-            ("logs", _("Its log lines"), "notes", {**dict(list(ids.items())[:1]), **around}),
+            ("logs", _("Its log lines"), "notes", {**dict(list(ids.items())[:1]), **of, **around}),
             ("traces", _("Its trace"), "timeline", {"trace": one.trace_id, **of, **span.query_params()}),
             (
                 "thread",

@@ -39,6 +39,7 @@ from components import (
     when,
 )
 from components.fields import literal, name_field, pick_row
+from components.frame import waiting
 from components.i18n import pgettext
 from components.integrations import (
     calls_table,
@@ -65,6 +66,8 @@ ALL = "all"
 COST_HOURS = 24
 AROUND = {"1h": 1, "6h": 6, "24h": 24}
 LIST_ROWS = 10
+# The height of a row of choices.
+CHOICE = 34
 EARLIEST = timedelta(days=730)
 # So far back `integrations/latest` looks.
 LATEST = timedelta(days=30)
@@ -140,7 +143,9 @@ if not instead:
         start, end = told.whole_hours(span.start, span.end)
         span = replace(span, start=start, end=end)
     chosen = ALL
-    names = known(span)
+    # A slow ledger is waited for some seconds.
+    with waiting(CHOICE):
+        names = known(span)
     if names or "integration" in st.query_params:
         shown_as = {ALL: _("All")} | {name: str(value_name(name)) for name in names}
         chosen = choice_filter(_("Integration"), (ALL, *names), shown_as, key="integration")

@@ -248,10 +248,12 @@ def open_line(row: Any) -> None:
     st.code(row["message"] or " ", language=None, wrap_lines=True)
     moment = row["time"].to_pydatetime()
     around = window_params(moment - AROUND, moment + AROUND)
+    named = row["integration"] or st.query_params.get("integration", "")
+    of = {"integration": named} if named else {}
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         known = {"request": row["request_id"]} if row["request_id"] else {"trace": row["trace_id"]}
         if row["request_id"] or row["trace_id"]:
-            lead("thread", _("Everything in one thread"), "conversion_path", {**known, **around})
+            lead("thread", _("Everything in one thread"), "conversion_path", {**known, **of, **around})
         for call in calls_of(row["request_id"], row["trace_id"]).itertuples():
             failed = call.status != "success"
             code = f" · {value_name(call.error_code)}" if failed and isinstance(call.error_code, str) else ""
@@ -262,7 +264,7 @@ def open_line(row: Any) -> None:
                 {"id": str(call.call_id), "integration": call.integration, **span.query_params()},
             )
         if row["trace_id"]:
-            lead("traces", _("Its trace"), "timeline", {"trace": row["trace_id"], **around})
+            lead("traces", _("Its trace"), "timeline", {"trace": row["trace_id"], **of, **around})
         if row["credit_id"]:
             lead("credit", _("Its credit"), "receipt_long", {"id": row["credit_id"]})
         if row["conductor_id"]:

@@ -28,6 +28,7 @@ from components import (
 from components.drill import grid_height
 from components.fields import leave, literal, name_field, pick_row, text_field
 from components.filters import tell_refused
+from components.frame import waiting
 from components.i18n import pgettext
 from components.kept import Drawing
 from components.url import Url, on_or_off, one_of
@@ -43,6 +44,8 @@ LONGEST = timedelta(days=730)
 AROUND = timedelta(minutes=5)
 # Higher than this a waterfall scrolls inside its panel.
 TALLEST = 640
+# Two rows of fields.
+FIELDS = 96
 
 zone = queries.timezone()
 now = datetime.now(zone)
@@ -112,7 +115,9 @@ def length(url: Url, key: str, label: str) -> float | None:
 def search_bar(span: Any) -> told.TraceSearch | None:
     """What is sought, from the fields; None until a service is chosen."""
     url = Url()
-    names = offered(lambda: told.services(roles, deadline=4))
+    # A slow Jaeger or ledger is waited for some seconds.
+    with waiting(FIELDS):
+        names, called = offered(lambda: told.services(roles, deadline=4)), offered(integrations)
     with st.grid(4, min_column_width=170, vertical_alignment="center", key="search"):
         service = name_field(url, "service", _("Service"), names, everything=_("All services"))
         known = offered(lambda: told.operations(service, roles, deadline=4)) if service else []
@@ -121,7 +126,7 @@ def search_bar(span: Any) -> told.TraceSearch | None:
             url,
             "integration",
             _("Integration"),
-            offered(integrations),
+            called,
             everything=pgettext("filter", "All integrations"),
         )
         tags = text_field(url, "tags", _("tag=value …"), ":material/sell:")
@@ -287,7 +292,7 @@ def links_of(spans: pd.DataFrame, trace_id: str) -> None:
     of = {"integration": integration} if integration else {}
     with st.container(horizontal=True):
         for page, label, icon, asked in (
-            ("logs", _("Its log lines"), "notes", {"trace": full, **around}),
+            ("logs", _("Its log lines"), "notes", {"trace": full, **of, **around}),
             ("errors", _("Its error"), "bug_report", {"trace": full, **of, **span.query_params()}),
             ("thread", _("Everything in one thread"), "conversion_path", {"trace": full, **of, **around}),
         ):

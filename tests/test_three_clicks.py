@@ -263,6 +263,9 @@ def test_three_clicks_from_a_red_integration_to_a_failing_call_with_its_log_its_
             place.get_by_role("link", name=name).click()
             window.page.wait_for_url(re.compile(rf"/{page}\?"), timeout=20_000)
             assert failure.request_id in window.page.url or failure.trace_id in window.page.url
+            # The time around the call and the integration travel along.
+            assert re.search(r"[?&]from=.*&to=", window.page.url)
+            assert "integration=conekta" in window.page.url
             window.wait_for_text(words, timeout=20)
             window.drawn()
             window.assert_clean()
