@@ -44,7 +44,7 @@ def nothing_moved(readings: Sequence[Reading], silent: Sequence[str]) -> str:
     """What may be said when nothing moved: of each KPI only where each could be compared."""
     compared = sum(1 for one in readings if one.state != "unknown")
     if not compared:
-        return _("Nothing can be compared with normal days at this hour.")
+        return _("Nothing can be compared with normal days.")
     if silent or 2 * compared < len(readings):
         return _("{compared} of {kpis} KPIs can be compared, and they are within their normal band.").format(
             compared=compared, kpis=len(readings) + len(silent)

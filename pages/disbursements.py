@@ -403,7 +403,9 @@ if section("time"):
             curve = disbursements.kaplan_meier(asked("times"))
             half, (share, low, high) = disbursements.hours_until(curve), disbursements.still_waiting(curve)
             words = [] if half is None else [_("Half have their money within {hours} h.").format(hours=half)]
-            if not pd.isna(share):
+            if not pd.isna(share) and pd.isna(low):
+                words.append(_("After 48 h {share} still wait.").format(share=percent(share)))
+            elif not pd.isna(share):
                 words.append(
                     _("After 48 h {share} still wait ({low} to {high}).").format(
                         share=percent(share), low=percent(low), high=percent(high)

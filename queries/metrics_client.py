@@ -131,7 +131,7 @@ class MetricsClient:
             ) from None
         except requests.RequestException:
             raise SourceError("Prometheus cannot be reached.", kind="down", source="metrics") from None
-        return frame, text, tuple(dict.fromkeys(self._warnings.last))
+        return _with_declared(frame, query), text, tuple(dict.fromkeys(self._warnings.last))
 
     def ping(self) -> float:
         """Seconds that the smallest question takes. Raises SourceError."""
@@ -290,6 +290,14 @@ class MetricsClient:
     def close(self) -> None:
         """Drop the connections."""
         self._client.close()
+
+
+def _with_declared(frame: pd.DataFrame, query: Query) -> pd.DataFrame:
+    """An answer without a series names no label: who reads it finds the columns that the query's head declares."""
+    if not frame.empty:
+        return frame
+    absent = {column.name: pd.Series([], dtype="str") for column in query.columns if column.name not in frame}
+    return frame.assign(**absent)
 
 
 def _label_names(series: list[dict[str, Any]]) -> list[str]:

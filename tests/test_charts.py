@@ -215,6 +215,17 @@ def test_names_below_bars_shrink_before_any_is_left_out():
     assert size == "clamp(width / 39.60, 8.5, 11)"
 
 
+def test_nothing_but_zeros_stand_at_the_foot_of_their_axis():
+    frame = pd.DataFrame({"bucket": ["1-7", "8-15"], "n": [0, 0]})
+    drawn = charts.bar(frame, x="bucket", y="n", unit="count", title="n").chart.to_dict()
+    assert drawn["layer"][0]["encoding"]["y"]["scale"]["domain"] == [0, 1]
+    before = charts.bar(frame, x="bucket", y="n", unit="count", title="n", compare=frame.assign(n=[3, 0]))
+    assert "scale" not in before.chart.to_dict()["layer"][0]["encoding"]["y"]
+    daily = pd.DataFrame({"day": pd.date_range("2026-11-01", periods=3), "n": 0, "bucket": "1-7"})
+    area = charts.area(daily, x="day", y="n", unit="count", title="n", color="bucket").chart.to_dict()
+    assert "'domain': [0, 1]" in str(area)
+
+
 def test_the_first_of_two_rules_is_named_at_its_left_where_it_has_room():
     frame = pd.DataFrame({"score": range(100), "n": 1})
 

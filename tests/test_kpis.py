@@ -229,7 +229,7 @@ def test_that_nothing_moved_is_said_of_every_kpi_only_where_each_was_compared():
     assert told(["normal", "normal", "unknown"]) == "Every KPI is within its normal band."
     assert told(["normal", "normal"], ["applications"]).startswith("2 of 3 KPIs can be compared")
     assert told(["normal", "unknown", "unknown"]).startswith("1 of 3 KPIs")
-    assert told(["unknown"], ["applications"]) == "Nothing can be compared with normal days at this hour."
+    assert told(["unknown"], ["applications"]) == "Nothing can be compared with normal days."
 
 
 def test_what_does_not_answer_is_named_and_takes_nobody_along(filled):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -14,7 +15,7 @@ import pytest
 import queries
 from demo.servers import free_port
 from queries import Prometheus, SourceError, Sources, sources
-from queries.library import Param, Query
+from queries.library import Column, Param, Query
 from queries.metrics_client import MAX_POINTS, step_for, window_for
 
 # Midnight in Mexico City on three days, at 60 s spacing: a counter that grows by 1 a minute.
@@ -104,6 +105,13 @@ def test_a_question_with_no_series_gives_an_empty_frame(house):
     frame = ask(question("no_such_metric", "instant", [TIME]), {"time": START})
     assert frame.empty
     assert "value" in frame
+
+
+def test_an_answer_without_a_series_has_the_columns_that_the_head_declares(house):
+    labelled = replace(question("no_such_metric", "instant", [TIME]), columns=(Column("le", "text"),))
+    frame = ask(labelled, {"time": START})
+    assert frame.empty
+    assert set(frame) == {"le", "value"}
 
 
 def test_a_broken_question_is_told_without_the_raw_body(house):
