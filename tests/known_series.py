@@ -417,43 +417,56 @@ def _worse() -> Iterator[Series]:
         "0.3": {0: 30, 2: 5, 4: 30, 6: 0, 7: 30},
         "0.5": {0: 38, 2: 10, 4: 38, 6: 0, 7: 38},
         "1.0": {0: 40, 2: 20, 4: 40, 6: 1, 7: 40},
-        "2.5": {0: 40, 2: 40, 4: 40, 6: 4, 7: 40},
-        "5.0": {0: 40, 2: 48, 4: 40, 6: 4, 7: 40},
+        "2.5": {0: 40, 2: 40, 3: 49, 4: 40, 6: 4, 7: 40},
+        "5.0": {0: 40, 2: 48, 3: 50, 4: 40, 6: 4, 7: 40},
         "+Inf": {0: 40, 2: 50, 4: 40, 6: 4, 7: 40},
     }
     for le, paces in buckets.items():
         yield counter("http_request_duration_seconds_bucket", {**asked, "le": le}, paces)
+        # Another endpoint is always fast.
+        fast = {"method": "GET", "endpoint": "/fast", "le": le}
+        yield counter("http_request_duration_seconds_bucket", fast, {0: 6, 6: 1, 7: 6})
     yield counter("http_request_duration_seconds_count", asked, buckets["+Inf"])
     yield gauge("db_connections_active", {"pool": "main"}, {0: 8, 2: 19, 4: 18, 5: 8})
     yield gauge("db_connections_max", {"pool": "main"}, {0: 20})
     # For an hour there are rejections alone, and nobody was ever approved.
     yield counter("applications_rejected_total", {"reason": "score"}, {2: 5, 4: 1, 8: 0, 10: 1})
     yield counter("applications_approved_total", {"sinosure_tier": "A"}, {3: 1, 4: 3, 8: 0, 10: 3})
+    yield counter("applications_approved_total", {"sinosure_tier": "B"}, {3: 0.5, 4: 1, 8: 0})
     yield counter("credits_disbursed_total", {"sinosure_tier": "A"}, {0: 0, 8: 1})
     # As a client library that adds no _total has it.
     yield counter("credits_disbursed_amount_mxn", {"sinosure_tier": "A"}, {0: 0, 8: 9_000})
-    yield gauge("payments_late_count", {"level": "late_16_30_days"}, {0: 45, 2: 60, 6: 50})
+    yield gauge("payments_late_count", {"level": "late_16_30_days"}, {0: 45, 2: 60, 6: 48})
+    # Replicas tell the same; what has a label of its own is another number.
+    yield gauge("payments_late_count", {"level": "late_16_30_days", "product": "new"}, {0: 2})
+    for product, count in (("", 30), ("new", 4)):
+        yield gauge(
+            "credits_active_count", {"sinosure_tier": "A", **({"product": product} if product else {})}, {0: count}
+        )
     other = {"level": "late_16_30_days", **origin, "instance": "e", "pod": "pod-e"}
     yield Series("payments_late_count", other, scrapes, [44.0] * len(scrapes))
-    for integration, status, paces in (
-        ("geotab", "success", {0: 4, 2: 1, 4: 4}),
-        ("geotab", "error", {0: 0, 2: 4, 4: 0}),
-        ("geotab", "timeout", {2: 1, 4: 0}),
-        # It always fails, and is hardly asked.
-        ("neon", "error", {0: 1}),
+    for integration, endpoint, status, paces in (
+        ("geotab", "/v1", "success", {0: 4, 2: 1, 4: 4}),
+        ("geotab", "/v1", "error", {0: 0, 2: 4, 4: 0}),
+        ("geotab", "/v1", "timeout", {2: 1, 4: 0}),
+        ("geotab", "/v2", "success", {0: 2}),
+        # It always fails, and is hardly asked; the other never does.
+        ("neon", "/v1", "error", {0: 1}),
+        ("conekta", "/v1", "success", {0: 5}),
     ):
-        labels = {"integration": integration, "endpoint": "/v1", "status": status}
+        labels = {"integration": integration, "endpoint": endpoint, "status": status}
         yield counter("integration_api_calls_total", labels, paces)
-    for integration, le, paces in (
-        ("geotab", "1.0", {0: 4, 2: 0, 4: 4}),
-        ("geotab", "15.0", {0: 4, 2: 1, 4: 4}),
-        ("geotab", "30.0", {0: 4, 2: 6, 4: 4}),
-        ("geotab", "+Inf", {0: 4, 2: 6, 4: 4}),
-        ("neon", "1.0", {0: 0}),
-        ("neon", "30.0", {0: 1}),
-        ("neon", "+Inf", {0: 1}),
+    for integration, endpoint, le, paces in (
+        ("geotab", "/v1", "1.0", {0: 4, 2: 0, 4: 4}),
+        ("geotab", "/v1", "15.0", {0: 4, 2: 1, 4: 4}),
+        ("geotab", "/v1", "30.0", {0: 4, 2: 6, 4: 4}),
+        ("geotab", "/v1", "+Inf", {0: 4, 2: 6, 4: 4}),
+        *(("geotab", "/v2", le, {0: 2}) for le in ("1.0", "15.0", "30.0", "+Inf")),
+        ("neon", "/v1", "1.0", {0: 0}),
+        ("neon", "/v1", "30.0", {0: 1}),
+        ("neon", "/v1", "+Inf", {0: 1}),
     ):
-        labels = {"integration": integration, "endpoint": "/v1", "le": le}
+        labels = {"integration": integration, "endpoint": endpoint, "le": le}
         yield counter("integration_api_duration_seconds_bucket", labels, paces)
 
 

@@ -110,7 +110,7 @@ def _inlined(text: str, records: Mapping[str, str]) -> str:
 QUESTIONS = questions()
 # Begin and length in hours from BASE: of most questions, and of those over 24 hours, which the story has before it.
 STORIES = {
-    "rough": ((8.5, 6.0), (22.5, 6.0)),
+    "rough": ((8.5, 6.0), (33.0, 6.0)),
     "steady": ((4 * 24 + 8.5, 6.0), (4 * 24 + 22.5, 2.5)),
     "worse": ((7 * 24 + 1.5, 8.0), (7 * 24 + 1.5, 8.0)),
     "absent": ((3 * 24 + 8.5, 6.0), (3 * 24 + 8.5, 6.0)),
