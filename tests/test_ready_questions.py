@@ -67,16 +67,18 @@ def questions() -> dict[str, Asked]:
             for place, target in enumerate(panel.get("targets", ())):
                 one = Asked(target["expr"], "instant" if target.get("instant") else "range")
                 if ("".join(one.text.split()), one.kind) not in same:
-                    found[f"{panel['title']} {place + 1}"] = one
-    for file in ("api", "integrations", "slos"):
+                    assert found.setdefault(f"{panel['title']} {place + 1}", one) == one, "two panels of one title"
+    for file in RULES:
         rules = [rule for group in _groups(file) for rule in group["rules"]]
         records = {_name(rule): rule["expr"] for rule in rules if "record" in rule}
         for rule in rules:
             if not ELSEWHERE.fullmatch(_name(rule)):
-                found[_name(rule)] = Asked(_inlined(rule["expr"], records), "range", alarm="alert" in rule)
+                one = Asked(_inlined(rule["expr"], records), "range", alarm="alert" in rule)
+                assert found.setdefault(_name(rule), one) == one, "two rules of one name"
     return found
 
 
+RULES = ("api", "integrations", "slos")
 # Rules that `test_monitoring.py` and `test_slos.py` try in promtool, which is Prometheus itself. They read whether a
 # target is up or what Mirador counted (as all in business.yml and data.yml do), or are made of the sums that are tried
 # here. Three days and more reach to before the stories; the objectives' own sums over them are tried below.
@@ -450,6 +452,8 @@ def wanted_of(name: str, story: str, victoria: bool) -> Rows:
 
 def test_every_ready_question_panel_and_rule_has_an_answer_by_the_samples():
     assert QUESTIONS.keys() == ANSWERS.keys()
+    files = {path.stem for path in (MONITORING / "rules").glob("*.yml")}
+    assert files == {*RULES, "business", "data"}, "a new file of rules is asked here, or tried in promtool"
 
 
 @pytest.mark.parametrize("name", sorted(ANSWERS))
