@@ -14,6 +14,7 @@ from components import (
     Figure,
     _,
     bars_over_time,
+    clock,
     day_name,
     dpd_names,
     events_filter,
@@ -23,7 +24,6 @@ from components import (
     number,
     panel,
     sentence_of,
-    when,
 )
 from components.drill import id_column
 from queries.stories import late_by_month
@@ -175,7 +175,8 @@ with scoring:
             # A point alone is no course over time.
             only = frame.iloc[0]
             st.markdown(f"#### {number(only['score'])}")
-            st.caption(f"{when(only['calculated_at'])} {only['calculated_at']:%Y} · {only['model_version']}")
+            at = only["calculated_at"]
+            st.caption(f"{day_name(at.date(), style='d MMM y')}, {clock(at)} · {only['model_version']}")
             return Figure(None, frame, drawn=True)
         events = None
         if explained and len(frame):

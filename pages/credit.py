@@ -377,7 +377,10 @@ def credit_story() -> Figure:
         "" if pd.isna(until) else duration((until - at).total_seconds())
         for at, until in zip(past["at"], past["until"], strict=True)
     ]
+    # An installment has a day and no hour: it stands at noon of the picture alone.
+    due = past["kind"] == "installment"
     shown = past.assign(
+        at=past["at"].dt.strftime("%Y-%m-%d %H:%M:%S").mask(due, past["at"].dt.strftime("%Y-%m-%d")),
         kind=past["kind"].map(LANES),
         what=past["what"].map(word),
         amount=["" if pd.isna(amount) else money(amount) for amount in past["amount"]],
@@ -391,7 +394,7 @@ def credit_story() -> Figure:
         shown,
         _("All that happened"),
         columns={
-            "at": st.column_config.DatetimeColumn(_("When"), format="YYYY-MM-DD HH:mm:ss", width=150),
+            "at": st.column_config.TextColumn(_("When"), width=150),
             "kind": st.column_config.TextColumn(_("Kind"), width=145),
             "what": st.column_config.TextColumn(_("What"), width=140),
             "amount": st.column_config.TextColumn(_("Amount"), width=100, alignment="right"),
