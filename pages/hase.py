@@ -268,7 +268,8 @@ def is_the_score_fine() -> Figure:
     scores = told.scores / then.scores - 1 if then.scores else math.nan
     drifts = hase.psi_by_month(asked("by_month", months=MONTHS_OF_DRIFT), baseline).set_index("month")["psi"]
     this_month = filters.last.replace(day=1)
-    psi = float(drifts.get(pd.Timestamp(this_month), math.nan))
+    # Against itself a month has no drift, which says nothing.
+    psi = math.nan if this_month == baseline else float(drifts.get(pd.Timestamp(this_month), math.nan))
     psi_then = math.nan
     if filters.other:
         psi_then = float(drifts.get(pd.Timestamp(filters.other.last.replace(day=1)), math.nan))
@@ -312,7 +313,15 @@ def is_the_score_fine() -> Figure:
     ]
     with kpi_row(6):
         for label, value, change, sense, meaning in cards:
-            st.metric(label, value, change, delta_color=sense, help=meaning or None)  # type: ignore[arg-type]
+            same = change is None or not any(digit in change for digit in "123456789")
+            st.metric(
+                label,
+                value,
+                change,
+                delta_color=sense,  # type: ignore[arg-type]
+                delta_arrow="off" if same else "auto",
+                help=meaning or None,
+            )
     mark_link(marked("hase_mean", filters)())
     return Figure(None, answer, drawn=True)
 
@@ -365,9 +374,12 @@ if section("scores"):
             rules = [(told.median + 0.5, _("median {score}").format(score=number(told.median, 1)))]
             if present is not None:
                 rules.append((present, _("cut-off {score}").format(score=present)))
+            counts = answer.groupby("score", as_index=False)["scores"].sum()
             return histogram(
-                stamped(answer.groupby("score", as_index=False)["scores"].sum(), answer),
+                # A bar is one point wide, also where few scores came.
+                stamped(counts.assign(above=counts["score"] + 1), answer),
                 x="score",
+                x2="above",
                 y="scores",
                 unit="count",
                 title=_("Scores"),
