@@ -11,7 +11,7 @@ import streamlit as st
 
 from components.fields import literal
 from components.frame import Figure
-from components.i18n import _, duration, number, percent, short_money, when
+from components.i18n import _, duration, number, percent, pgettext, short_money, when
 from components.table import table
 from components.words import value_name
 
@@ -264,7 +264,7 @@ def endpoints_table(frame: pd.DataFrame, by: Sequence[str]) -> Figure:
     columns = {
         **{name: names[name] for name in by},
         "calls": ("count", _("Calls")),
-        "failed": ("count", _("Failed")),
+        "failed": ("count", pgettext("calls", "Failed")),
         "share": ("share", _("Error rate")),
         **{q: ("ms", q) for q in QUANTILES},
     }

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
+
 from components.i18n import pgettext
 
 
@@ -74,3 +76,8 @@ def value_names() -> dict[Any, str]:
 def value_name(value: Any) -> Any:
     """The name of one value; itself when it is unknown."""
     return value_names().get(value, value) if isinstance(value, str) else value
+
+
+def short_routes(texts: pd.Series[Any]) -> pd.Series[Any]:
+    """Routes whose parameters are all called id: their own names make routes too long for a phone."""
+    return texts.str.replace(r"\{\w+\}", "{id}", regex=True)

@@ -12,6 +12,7 @@ import queries
 from app.links import lead
 from components import Figure, _, line, panel, percent, sections, span_bar, table
 from components.window import window_bar
+from components.words import short_routes
 from queries.integrations import with_gaps
 
 ERROR_LINE = 0.05
@@ -57,8 +58,7 @@ def labelled(frame: pd.DataFrame, *labels: str) -> pd.DataFrame:
     made = frame.copy()
     words = measures()
     known = [made[label].fillna("").replace(words) for label in labels if label in made]
-    # A parameter's own name makes routes too long for a phone.
-    known = [part.str.replace(r"\{\w+\}", "{id}", regex=True) for part in known]
+    known = [short_routes(part) for part in known]
     made["what"] = [" ".join(part for part in parts if part) for parts in zip(*known, strict=True)] if known else ""
     made.attrs = dict(frame.attrs)
     return made

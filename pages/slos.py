@@ -26,6 +26,7 @@ from components import (
     table,
     when,
 )
+from components.words import short_routes
 from queries import budgets
 from queries import slos as objectives
 from queries.slo_file import BURNS, PERIOD_DAYS
@@ -38,6 +39,8 @@ WINDOWS = {"rolling": _("Last 30 days"), "month": _("Calendar month")}
 LENGTHS = (30, 90)
 OWNERS = {"engineer": _("engineers"), "analyst": _("analysts"), "executive": _("executives")}
 REASONS = {"late": _("Sent after 48 h"), "waiting": _("Still waits"), "cancelled": _("Cancelled after 48 h")}
+# Longer names have no room below an axis.
+MOST_BELOW = 14
 KINDS = {
     "deployment": _("Deployment"),
     "incident": _("Incident"),
@@ -347,7 +350,7 @@ def show(slo: Slo) -> None:
             # Counters of the metrics are extrapolated: a hundredth of a failure is none.
             bad["bad"] = bad["bad"].round()
             most = bad.groupby(label)["bad"].sum().nlargest(5).index
-            bad[label] = bad[label].where(bad[label].isin(most), _("others"))
+            bad[label] = short_routes(bad[label]).where(bad[label].isin(most), _("others"))
             bad = bad.groupby(["day", label], as_index=False)["bad"].sum()
             bad.attrs = dict(frame.attrs)
             title = _("Bad events by day")
@@ -380,9 +383,15 @@ def spent_panel(slo: Slo, window: budgets.Window, column: str, words: str) -> No
         frame = budgets.spent_by(told.days, column, told.budget)
         frame = frame[frame["bad"] >= 0.5].head(8).reset_index(drop=True)
         names = {**REASONS, "": _("(none)")}
-        frame["segment"] = [names.get(value, value) for value in frame["segment"]]
+        frame["segment"] = short_routes(pd.Series([names.get(value, value) for value in frame["segment"]], dtype="str"))
         shown = stamped(frame, told)
         title = _("Spent by {segment}").format(segment=words.lower())
+        if not shown.empty and shown["segment"].str.len().max() > MOST_BELOW:
+            most = float(shown["spent"].max()) or 1.0
+            spent_column = st.column_config.ProgressColumn(
+                _("Spent"), format="percent", min_value=0.0, max_value=most, width=150
+            )
+            return table(shown, {"segment": ("text", words), "spent": spent_column}, title=title)
         return bar(shown, x="segment", y="spent", unit="share", title=title, height=240)
 
 

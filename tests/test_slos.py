@@ -24,6 +24,7 @@ import components
 import queries
 from app import slos as made
 from app.cli import main
+from components.words import short_routes
 from demo import servers
 from queries import Prometheus, Sources, budgets, sources
 from queries import slos as objectives
@@ -696,3 +697,8 @@ def test_the_page_is_spanish_too(both: None) -> None:
     assert "Disponibilidad de la API" in said
     assert "El presupuesto está agotado." in said
     assert "The budget" not in said
+
+
+def test_the_parameters_of_routes_are_named_shortly_and_the_routes_stay_apart() -> None:
+    routes = pd.Series(["GET /applications/{application_id}", "POST /applications/{application_id}/decision", "others"])
+    assert short_routes(routes).tolist() == ["GET /applications/{id}", "POST /applications/{id}/decision", "others"]
