@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol
 import pandas as pd
 import streamlit as st
 
-from components.frame import sentence_of, unstamped
+from components.frame import age_line, answer_of, sentence_of, unstamped
 from components.i18n import _, clock, day_name, is_unknown, ngettext, number, when
 from components.words import value_name
 
@@ -308,7 +308,23 @@ def open_rows(drill: Drill, mark: pd.Series[Any], *, key: str, drawn_at: Any = N
             source, drill.query, params, sort=sort, descending=descending, label=label, total=shown or 0, key=key
         )
     _progress(source, state, key)
+    _age_and_query(frame, key)
     return "ok"
+
+
+def _age_and_query(frame: pd.DataFrame, key: str) -> None:
+    """How old the rows are, and the query as run, as below every picture."""
+    answer = answer_of(frame)
+    if answer is None:
+        return
+    words, urgent = age_line(answer)
+    with st.container(horizontal=True, vertical_alignment="center", key=f"{key}:age"):
+        st.caption(f":orange[{words}]" if urgent else words, width="content")
+        asked = st.popover(f":small[{_('Query')}]", type="tertiary", key=f"{key}:query", on_change="rerun")
+    if asked.open:
+        with asked:
+            st.caption(f"SQL · {answer.name} · {when(answer.as_of)}")
+            st.code(answer.text, language="sql", wrap_lines=True)
 
 
 def _state(key: str, what: Any) -> dict[str, Any]:

@@ -222,6 +222,14 @@ def test_a_panel_shows_the_clicked_number_of_rows_page_by_page(panel):
     assert panel.button(key="by_tier:rows:back").disabled
 
 
+def test_the_rows_say_how_old_they_are_and_what_was_asked(panel):
+    panel.session_state["by_tier:rows:query"] = True
+    panel.run()
+    assert not panel.exception
+    assert sum("hace" in one.value for one in panel.caption) >= 2, "those of the picture and those of the rows"
+    assert [one for one in panel.code if "bi.payments" in one.value]
+
+
 def test_a_sort_begins_at_the_first_page(panel):
     press(panel, "next")
     panel.selectbox(key="by_tier:rows:sort").set_value(("amount", False)).run()
