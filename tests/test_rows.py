@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
@@ -12,7 +11,6 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pandas as pd
-import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -21,7 +19,6 @@ from sqlalchemy import create_engine
 import queries
 from queries import SourceError, Sources, sources
 from queries.library import Query, find_query
-from queries.rollup_refresh import refresh
 from queries.rows import count_rows, page_of, rows, rows_query, stream_rows
 from tests.conftest import ROOT, drop_ledger, new_ledger
 
@@ -453,7 +450,7 @@ def value_for(name: str, kind: str) -> st.SearchStrategy[Any]:
 def questions(draw, name: str) -> dict[str, Any]:
     """A few filters at once; those of a day's state with the day."""
     query = find_query("ledger", f"rows/{name}")
-    kinds = {param.name: param.type for param in query.params if param.name not in {"timezone", "page"}}
+    kinds = {param.name: param.type for param in query.params if param.name != "timezone"}
     chosen = draw(st.sets(st.sampled_from(sorted(kinds)), max_size=3))
     if chosen & {"bucket", "buckets", "late_from", "late_to"} and "as_of" in kinds:
         chosen.add("as_of")
@@ -476,7 +473,7 @@ def plain(value: Any) -> Any:
 @pytest.mark.parametrize("name", sorted(CHECKS))
 def test_each_filter_has_a_reference(name):
     params = {param.name for param in find_query("ledger", f"rows/{name}").params}
-    assert params - {"page"} == CHECKS[name].keys() | AS_OF.get(name, set()) | {"timezone"}
+    assert params == CHECKS[name].keys() | AS_OF.get(name, set()) | {"timezone"}
 
 
 @pytest.mark.parametrize("name", sorted(CHECKS))
@@ -732,53 +729,3 @@ def test_no_viewer_s_text_becomes_part_of_a_statement(large):
     mean = "x'); drop table bi.payments; --"
     assert count_rows("rows/payments", {"method": mean, "methods": [mean], "failure_code": mean}) == 0
     assert rows("rows/payments", {"tier": mean}, after=(datetime.now(UTC), 1)).empty
-
-
-LATE_CREDITS = """
-select setseed(0.5);
-insert into bi.credits
-    (credit_id, application_id, conductor_id, sinosure_tier, principal, approved_at, disbursed_at, disbursement_status,
-     status)
-select 'c' || n, n::text, 'd', (array['AAA', 'B'])[1 + n % 2], 1000, at, at + interval '1 day', 'settled', 'active'
-from (select n, timestamptz '2024-06-01 15:00Z' - n * interval '17 hours' as at from generate_series(1, 300) as n) as c;
-insert into bi.installments (installment_id, credit_id, sequence, due_date, amount_due, amount_paid, paid_at)
-select
-    row_number() over (), c.credit_id, week, due.day, 100, 0,
-    -- One credit in ten came from elsewhere, with installments from before its approval.
-    case when random() < 0.8 then due.day + random() * interval '120 days' end
-from bi.credits c
-cross join generate_series(1, 12) as week
-cross join lateral (
-    select c.approved_at::date + 7 * (week - case when substr(c.credit_id, 2)::integer % 10 = 0 then 9 else 0 end) as day
-) as due;
-"""
-
-
-def test_the_first_pages_of_a_late_bucket_begin_with_the_youngest_credit_of_it(postgres):
-    """With the daily tables a page walks through the credits; all of them are found by what was late."""
-    made = new_ledger(postgres)
-    try:
-        with psycopg.connect(made.owner.replace("+psycopg", ""), autocommit=True) as owner:
-            owner.execute(LATE_CREDITS)
-        refresh(made.owner.replace("//postgres@", "//mirador_rollup@"), "America/Mexico_City")
-        queries.connect(Sources(ledger_url=made.reader))
-        seen = set()
-        for day, bucket in itertools.product((date(2024, 1, 31), date(2024, 5, 1), date(2024, 8, 15)), range(1, 7)):
-            params = {"as_of": day, "bucket": bucket}
-            every = [row for part in stream_rows("rows/credits", params) for row in part]
-            pages = [rows("rows/credits", params, limit=5)]
-            while page_of(pages[-1]).more:
-                pages.append(rows("rows/credits", params, limit=5, after=page_of(pages[-1]).last))
-            assert [one for page in pages for one in page["credit_id"]] == [row[0] for row in every]
-            assert count_rows("rows/credits", params) == len(every)
-            seen |= {(bucket, row[0]) for row in every}
-            walked = "rollup.first_dues" in queries.answer_of(pages[0]).text and bucket in (1, 6)
-            if walked:
-                with psycopg.connect(made.owner.replace("+psycopg", ""), autocommit=True) as owner:
-                    lines = owner.execute("explain (analyze) " + queries.answer_of(pages[0]).text).fetchall()
-                assert any("first_dues" in line and "never executed" not in line for (line,) in lines)
-        assert {bucket for bucket, _ in seen} == set(range(1, 7))
-        assert any(int(credit[1:]) % 10 == 0 for bucket, credit in seen if bucket == 6)
-    finally:
-        queries.disconnect()
-        drop_ledger(postgres, made)

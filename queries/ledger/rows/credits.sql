@@ -17,7 +17,6 @@
 -- param: disbursement_statuses text[] = {} -- status of the disbursement
 -- param: tier text = null -- Sinosure tier; '' is none
 -- param: tiers text[] = {} -- Sinosure tiers; an item '' is none
--- param: page boolean = false -- whether the first rows in the list's own order are wanted, and not all
 -- param: timezone text = $timezone -- the zone whose days are business days
 -- column: credit_id text -- the credit
 -- column: approved_at timestamptz -- when it was approved
@@ -67,13 +66,6 @@ late as not materialized (
         cured,
         cardinality(buckets) > 0 as any_bucket,
         1 = any(buckets) or 6 = any(buckets) as many,
-        -- A page of them, nothing else makes them few, and it is known how young they can be.
-        cast(:page as boolean)
-            and exists (select from rollup.state where name = 'first_dues')
-            and (1 = any(buckets) or 6 = any(buckets))
-            and cast(:as_of_before as date) is null
-            and cast(:disbursed_first as date) is null
-            and cast(:disbursed_last as date) is null as walked,
         day - case
             when 6 = any(buckets) then 1000000
             when 5 = any(buckets) then 90
@@ -152,28 +144,13 @@ from (
     )
     union all
     (
-        -- Up to 7 days and over 90 days late are many: the credits are walked through until there are enough, from the
-        -- youngest on that can have an installment of these due days.
-        select c.*
-        from bi.credits c
-        cross join late
-        where late.any_bucket
-            and late.walked
-            and c.approved_at < (
-                late.last_due + 1 - (select least(min(days), 0) from rollup.first_dues)
-            )::timestamp at time zone :timezone
-        order by c.approved_at desc, c.credit_id desc
-    )
-    union all
-    (
-        -- Where all are wanted, or something else makes them few, the credits are looked up among them. What is within a
-        -- case is not made a join; grouped, they are expected to be few enough for memory, which they are.
+        -- Up to 7 days and over 90 days late are many: the credits are walked through and looked up among them. What is
+        -- within a case is not made a join; grouped, they are expected to be few enough for memory, which they are.
         select c.*
         from bi.credits c
         cross join late
         where late.any_bucket
             and late.many
-            and not late.walked
             and case when true then c.credit_id in (select credit_id from candidate group by 1) end
         order by c.approved_at desc, c.credit_id desc
     )
