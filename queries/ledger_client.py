@@ -29,6 +29,7 @@ from queries.rollups import (
     NOT_READABLE,
     STATES,
     STATES_SECONDS,
+    RollupState,
     RollupStates,
     from_rows,
     named_in,
@@ -113,9 +114,7 @@ class LedgerClient:
         """
         bound = {name: list(value) if isinstance(value, tuple) else value for name, value in params.items()}
         bound.setdefault("timezone", self.zone.key)
-        wanted = named_in(query.text)
-        tables = self.rollup_states().readable(wanted, str(bound["timezone"])) if wanted else {}
-        statement = from_rows(query.text, [name for name in wanted if name not in tables])
+        statement, tables = self._from_what_can_be_read(query, str(bound["timezone"]))
         try:
             names, rows = self._fetch(statement, bound, query.name)
         except SourceError as error:
@@ -123,13 +122,19 @@ class LedgerClient:
                 raise
             # A table went away since its state was read: the rows are there.
             self._rollups = None
-            tables, statement = {}, from_rows(query.text, wanted)
+            tables, statement = {}, from_rows(query.text, named_in(query.text))
             names, rows = self._fetch(statement, bound, query.name)
         frame = to_frame(names, rows, query.columns, self.zone)
         if tables:
             oldest = min(table.refreshed_at for table in tables.values())
             frame.attrs["rollups"] = oldest.astimezone(self.zone)
         return frame, fill_in(statement, bound), ()
+
+    def _from_what_can_be_read(self, query: Query, timezone: str) -> tuple[str, dict[str, RollupState]]:
+        """The statement, with what has no table worked out from the rows, and the tables that it reads."""
+        wanted = named_in(query.text)
+        tables = self.rollup_states().readable(wanted, timezone) if wanted else {}
+        return from_rows(query.text, [name for name in wanted if name not in tables]), tables
 
     def rollup_states(self) -> RollupStates:
         """Which rollups can be read, kept for a few seconds. Raises SourceError when the ledger cannot be asked."""
@@ -156,13 +161,15 @@ class LedgerClient:
         is in memory. Over after `seconds` in all. Raises SourceError, also in the middle.
         """
         bound = {name: list(value) if isinstance(value, tuple) else value for name, value in params.items()}
+        bound.setdefault("timezone", self.zone.key)
+        statement, _ = self._from_what_can_be_read(query, str(bound["timezone"]))
         until = time.monotonic() + seconds
         try:
             with self._streams.connect() as connection:
                 with self._watched(connection, STREAM_STEP):
                     connection.exec_driver_sql(_FOR_A_STREAM)
                     parts = connection.execute(
-                        text(query.text), bound, execution_options={"stream_results": True, "max_row_buffer": chunk}
+                        text(statement), bound, execution_options={"stream_results": True, "max_row_buffer": chunk}
                     ).partitions(chunk)
                 while not self._closed:
                     if time.monotonic() > until:

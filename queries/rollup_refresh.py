@@ -209,6 +209,13 @@ _DAILY = {
         (f"select {_utc_day('c.disbursed_at')} from bi.credits c where c.updated_at >= :since",),
         utc=True,
     ),
+    "approval_quarters": _Daily(
+        "credits",
+        "approved_at",
+        "select count(*) from bi.credits",
+        (f"select {_utc_day('c.approved_at')} from bi.credits c where c.updated_at >= :since",),
+        utc=True,
+    ),
     "closures": _Daily(
         "credits",
         "closed_at",
@@ -764,6 +771,13 @@ class _Writer:
                 f"{mine} and (not f.alike or f.from_due < date '{today}' or exists (select from rollup.fresh o"
                 " where o.credit_id = f.credit_id and o.side = -f.side"
                 " and o.charged_off is distinct from f.charged_off))",
+            )
+        if name == "first_dues":
+            return _relations(
+                "rollup.fresh f",
+                f"{mine} and (not f.alike or exists (select from rollup.fresh o where o.credit_id = f.credit_id"
+                " and o.side = -f.side and o.approved_day is distinct from f.approved_day))",
+                key="number",
             )
         if name == "exposure":
             # What is equal before from_day needs no working out: the credit enters on that day, on both sides.

@@ -23,7 +23,7 @@ STATES_SECONDS = 5.0
 # Rollups that are kept by credit, together: see rollup_refresh.
 BY_CREDIT = (
     *("installments", "late_changes", "late_changes_all", "due_days"),
-    *("exposure", "vintages", "rolls", "outcomes", "overdue"),
+    *("exposure", "vintages", "rolls", "outcomes", "overdue", "first_dues"),
 )
 # Moves when tables are kept in another way: all are built anew.
 _VERSION = "3"

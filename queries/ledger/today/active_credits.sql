@@ -47,25 +47,46 @@ cells as (
     where event.day < reach.last_day
     group by 1, 2
 ),
+pieces as (
+    -- Quarters of an hour come from the daily tables, but for those that the last refresh may not have found whole: they
+    -- are read from the rows, with the minutes before the cut.
+    select
+        cut.*,
+        greatest(
+            start_at,
+            date_bin(
+                '15 minutes',
+                least(end_at, (select min(refreshed_at) from rollup.state) - interval '15 minutes'),
+                timestamptz '2000-01-01 00:00Z'
+            )
+        ) as rows_from
+    from cut
+),
 active as (
     select numbered.day, cells.tier, cells.n, cells.amount
     from numbered
     join cells on cells.slot < numbered.number
     union all
     -- The day itself, up to the cut: credits that came, and credits that went.
-    select cut.day, coalesce(c.sinosure_tier, ''), 1, c.principal
-    from cut
-    join bi.credits c on c.disbursed_at >= cut.start_at and c.disbursed_at < cut.end_at
+    select pieces.day, q.tier, q.n, q.amount
+    from pieces
+    join rollup.disbursement_quarters q
+        on q.quarter >= (select min(start_at) from cut) and q.quarter >= pieces.start_at and q.quarter < pieces.rows_from
+    union all
+    select pieces.day, coalesce(c.sinosure_tier, ''), 1, c.principal
+    from pieces
+    join bi.credits c on c.disbursed_at >= pieces.rows_from and c.disbursed_at < pieces.end_at
     union all
     select cut.day, coalesce(c.sinosure_tier, ''), -1, -c.principal
     from cut
     join bi.credits c on c.closed_at >= cut.start_at and c.closed_at < cut.end_at
     where c.disbursed_at < cut.end_at
     union all
-    select cut.day, coalesce(c.sinosure_tier, ''), -1, -c.principal
-    from cut
-    join bi.credits c on c.disbursed_at >= cut.start_at and c.disbursed_at < cut.end_at
-    where c.closed_at < cut.start_at
+    -- Closed before they were disbursed, if there are any.
+    select odd.day, coalesce(c.sinosure_tier, ''), -1, -c.principal
+    from (select distinct cut.* from cut join rollup.closures g on g.disbursed_day = cut.day) as odd
+    join bi.credits c on c.disbursed_at >= odd.start_at and c.disbursed_at < odd.end_at
+    where c.closed_at < odd.start_at
 )
 select
     cut.day,

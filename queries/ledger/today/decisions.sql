@@ -62,8 +62,10 @@ decision as (
         status,
         nullif(tier, '') as tier,
         case when status = 'rejected' then coalesce(nullif(reason, ''), '(none)') end as reason,
-        n
+        -- Summed before the sets are grouped: they are sorted for each.
+        sum(n) as n
     from decided
+    group by 1, 2, 3, 4
 )
 select
     cut.day,

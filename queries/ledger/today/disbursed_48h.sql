@@ -29,23 +29,57 @@ cut as (
         wanted.day::timestamp at time zone :timezone as start_at,
         (wanted.day::timestamp + elapsed.time_of_day) at time zone :timezone as end_at
     from (select distinct unnest(cast(:days as date[])) as day) as wanted, elapsed
+),
+pieces as (
+    -- 48 hours before the day. Quarters of an hour come from the daily tables, but for those that the last refresh may not
+    -- have found whole: they are read from the rows, with the minutes before the cut.
+    select
+        day,
+        start_at - interval '48 hours' as start_at,
+        end_at - interval '48 hours' as end_at,
+        greatest(
+            start_at - interval '48 hours',
+            date_bin(
+                '15 minutes',
+                least(
+                    end_at - interval '48 hours',
+                    (select min(refreshed_at) from rollup.state) - interval '15 minutes'
+                ),
+                timestamptz '2000-01-01 00:00Z'
+            )
+        ) as rows_from
+    from cut
+),
+approved as (
+    select pieces.day, q.tier, q.in_time, q.due
+    from pieces
+    join rollup.approval_quarters q
+        on q.quarter >= (select min(start_at) from pieces)
+        and q.quarter >= pieces.start_at and q.quarter < pieces.rows_from
+    union all
+    select
+        pieces.day,
+        coalesce(c.sinosure_tier, ''),
+        (coalesce(c.disbursed_at <= c.approved_at + interval '48 hours', false))::integer,
+        1
+    from pieces
+    join bi.credits c on c.approved_at >= pieces.rows_from and c.approved_at < pieces.end_at
+    where not (
+        c.status = 'cancelled' and c.disbursed_at is null
+        and (c.closed_at is null or c.closed_at < c.approved_at + interval '48 hours')
+    )
+),
+credit as (
+    select day, tier, sum(in_time) as in_time, sum(due) as due from approved group by 1, 2
 )
 select
     cut.day,
     case when grouping(tier) = 0 then 'tier' else 'all' end as dimension,
-    case when grouping(tier) = 0 then coalesce(tier, '(none)') else 'all' end as segment,
-    count(*) filter (where disbursed_at <= approved_at + interval '48 hours') as in_time,
-    count(approved_at) as due
+    case when grouping(tier) = 0 then coalesce(nullif(tier, ''), '(none)') else 'all' end as segment,
+    coalesce(sum(in_time), 0)::bigint as in_time,
+    coalesce(sum(due), 0)::bigint as due
 from cut
-left join lateral (
-    select nullif(c.sinosure_tier, '') as tier, c.approved_at, c.disbursed_at
-    from bi.credits c
-    where c.approved_at >= cut.start_at - interval '48 hours' and c.approved_at < cut.end_at - interval '48 hours'
-        and not (
-            c.status = 'cancelled' and c.disbursed_at is null
-            and (c.closed_at is null or c.closed_at < c.approved_at + interval '48 hours')
-        )
-) as credit on true
+left join credit using (day)
 group by grouping sets ((cut.day), (cut.day, tier))
-having grouping(tier) = 1 or count(approved_at) > 0
+having grouping(tier) = 1 or sum(due) > 0
 order by cut.day, dimension, segment

@@ -45,9 +45,13 @@ pieces as (
     from cut
 ),
 call as (
+    -- Summed before the sets are grouped: they are sorted for each.
     select
-        made.*,
-        case when status <> 'success' then coalesce(nullif(error_code, ''), status) end as error
+        day,
+        integration,
+        status,
+        case when status <> 'success' then coalesce(nullif(error_code, ''), status) end as error,
+        sum(n) as n
     from (
         select pieces.day, q.integration, q.status, q.error_code, q.n
         from pieces
@@ -58,6 +62,7 @@ call as (
         from pieces
         join bi.integration_calls k on k.called_at >= pieces.rows_from and k.called_at < pieces.end_at
     ) as made
+    group by 1, 2, 3, 4
 )
 select
     cut.day,

@@ -39,7 +39,7 @@ pieces as (
 happened as (
     select pieces.day, q.quarter as at, q.n as applications, 0 as approved, 0 as credits, 0::numeric as amount, 0 as succeeded
     from pieces
-    join rollup.application_quarters q
+    join rollup.application_quarters_all q
         on q.quarter >= (select min(start_at) from span)
         and q.quarter >= pieces.start_at and q.quarter < pieces.rows_from
     union all
@@ -48,7 +48,7 @@ happened as (
     union all
     select pieces.day, q.quarter, 0, q.n, 0, 0, 0
     from pieces
-    join rollup.decision_quarters q
+    join rollup.decision_quarters_all q
         on q.quarter >= (select min(start_at) from span)
         and q.quarter >= pieces.start_at and q.quarter < pieces.rows_from
     where q.status = 'approved'
@@ -59,7 +59,7 @@ happened as (
     union all
     select pieces.day, q.quarter, 0, 0, q.n, q.amount, 0
     from pieces
-    join rollup.disbursement_quarters q
+    join rollup.disbursement_quarters_all q
         on q.quarter >= (select min(start_at) from span)
         and q.quarter >= pieces.start_at and q.quarter < pieces.rows_from
     union all
@@ -68,7 +68,7 @@ happened as (
     union all
     select pieces.day, q.quarter, 0, 0, 0, 0, q.n
     from pieces
-    join rollup.payment_quarters q
+    join rollup.payment_quarters_all q
         on q.quarter >= (select min(start_at) from span)
         and q.quarter >= pieces.start_at and q.quarter < pieces.rows_from
     where q.status = 'succeeded'

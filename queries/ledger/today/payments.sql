@@ -58,7 +58,16 @@ attempt as (
     where p.status in ('succeeded', 'failed')
 ),
 payment as (
-    select *, case when status = 'failed' then coalesce(nullif(failure_code, ''), '(none)') end as failure from attempt
+    -- Summed before the sets are grouped: they are sorted for each.
+    select
+        day,
+        method,
+        status,
+        case when status = 'failed' then coalesce(nullif(failure_code, ''), '(none)') end as failure,
+        sum(n) as n,
+        sum(amount) as amount
+    from attempt
+    group by 1, 2, 3, 4
 )
 select
     cut.day,
