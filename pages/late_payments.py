@@ -321,7 +321,6 @@ if section("late"):
                 {"tiers": filters.tiers, "buckets": buckets},
                 by={"as_of": "day"},
                 count=f"credits{over}",
-                sort="outstanding",
             ),
         )
 
@@ -452,7 +451,6 @@ if section("moves"):
             {"tiers": filters.tiers, "buckets": OVER_30},
             by={"disbursed_first": "vintage", "disbursed_last": "vintage_end", "as_of": "as_of"},
             count="late30",
-            sort="outstanding",
         )
         if shape == "curves":
             return curves(
@@ -523,7 +521,6 @@ if section("collection"):
                     {"tiers": filters.tiers},
                     by={"due_first": "first_due", "due_last": "last_due"},
                     count="installments",
-                    sort="days_late",
                 ),
             )
 
@@ -606,7 +603,6 @@ if section("collection"):
                         {"tiers": filters.tiers},
                         by={"due_first": "first_due", "due_last": "last_due"},
                         count="installments",
-                        sort="days_late",
                     ),
                 )
             return line(

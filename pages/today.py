@@ -289,7 +289,7 @@ with buckets:
         help=queries.catalogue()["late_installments"].definition.in_language(language()),
     )
     def late_installments_by_bucket() -> Figure:
-        rows = Drill("rows/installments", {"as_of": day}, by={"bucket": "key"}, count="value", sort="days_late")
+        rows = Drill("rows/installments", {"as_of": day}, by={"bucket": "key"}, count="value")
         return parts("late_installments", "bucket", _("Late installments by days past due"), rows)
 
 

@@ -224,6 +224,7 @@ def measure_rows(one: Ledger) -> None:
     today = datetime.now(ZoneInfo(ZONE)).date()
     ended = today.replace(day=1) - timedelta(days=1)
     before = ended.replace(day=1) - timedelta(days=1)
+    spring = (ended - timedelta(days=200)).replace(day=1)
     lists: tuple[tuple[str, dict[str, Any]], ...] = (
         ("rows/applications", {}),
         ("rows/decisions", {"first": today - timedelta(days=60), "last": today, "status": "rejected"}),
@@ -240,6 +241,18 @@ def measure_rows(one: Ledger) -> None:
         ("rows/first_payment_defaults", {}),
         *(("rows/credits", {"as_of": today, "bucket": bucket}) for bucket in (1, 4, 6)),
         ("rows/credits", {"as_of": today - timedelta(days=200), "buckets": (4, 5, 6)}),
+        # As the charts open them: portfolio at risk, a cell of the vintages, what was due on some days.
+        ("rows/credits", {"as_of": today - timedelta(days=20), "buckets": (4, 5, 6)}),
+        (
+            "rows/credits",
+            {
+                "as_of": ended,
+                "buckets": (4, 5, 6),
+                "disbursed_first": spring,
+                "disbursed_last": spring + timedelta(days=27),
+            },
+        ),
+        ("rows/installments", {"due_first": before, "due_last": ended}),
         ("rows/credits", {"as_of": ended, "as_of_before": before, "bucket": 2, "bucket_before": 1}),
         ("rows/credits", {"as_of": ended, "as_of_before": before, "bucket": 0, "bucket_before": 3}),
     )

@@ -160,7 +160,7 @@ def test_the_menu_below_the_numbers_shows_the_query_of_the_chosen_one_and_takes_
     window.page.get_by_role("combobox", name="Cifra").click()
     window.page.get_by_role("option", name="Pagos vencidos").click()
     window.page.get_by_role("tab", name="Consulta").click()
-    window.wait_for_text("rollup.installments")
+    window.wait_for_text("rollup.late_changes_all")
     window.page.keyboard.press("Escape")
     window.page.locator('[data-testid="stPopoverBody"]').wait_for(state="detached")
     window.assert_clean()
