@@ -16,6 +16,10 @@ A query that lists rows (below `ledger/rows`) says by which column a row is know
     -- key: credit_id
     -- sort: approved_at desc, disbursed_at desc nulls last
 
+What several SQL files begin with stands in `queries/with`, one file for each, and is put before their own expressions:
+
+    -- with: cut, pieces
+
 PromQL heads are the same behind `#`. The head is the only place where a query is described: the panel's menu, the
 shell and the catalogue read it from here.
 """
@@ -200,7 +204,7 @@ def _coerce(query: Query, param: Param, value: Any) -> Any:
         ) from error
 
 
-_HEAD = re.compile(r"^(?:--|#)\s*(title|description|kind|ttl|key|sort|param|column):\s*(.*)$")
+_HEAD = re.compile(r"^(?:--|#)\s*(title|description|kind|ttl|key|sort|with|param|column):\s*(.*)$")
 _CONTINUED = re.compile(r"^(?:--|#)\s{2,}(\S.*)$")
 _PARAM = re.compile(r"^(\w+)\s+([\w\[\]]+)\s*(?:=\s*(.*?))?\s*(?:--\s*(.*)|\((.*)\))?$")
 _SORT = re.compile(r"^(\w+)( asc| desc)?( nulls last)?$")
@@ -245,7 +249,7 @@ def parse_query(path: Path, source: Source, name: str) -> Query:
         source=source,
         title=single["title"],
         description=single["description"],
-        text=_body(text, source),
+        text=_beginning_with(path, single.get("with", ""), _body(text, source)),
         params=tuple(params),
         columns=tuple(columns),
         ttl=float(single.get("ttl", 60)),
@@ -254,6 +258,20 @@ def parse_query(path: Path, source: Source, name: str) -> Query:
         key=key,
         sorts=sorts,
     )
+
+
+def _beginning_with(path: Path, names: str, body: str) -> str:
+    """The statement with the shared table expressions of those names before its own."""
+    if not names:
+        return body
+    shared = []
+    for name in names.split(","):
+        part = ROOT / "with" / f"{name.strip()}.sql"
+        if not part.is_file():
+            raise ValueError(f"{path}: there is no {part.name} in queries/with")
+        shared.append(_body(part.read_text(encoding="utf-8"), "ledger"))
+    own = body.removeprefix("with ")
+    return "with " + ",\n".join(shared) + ("\n" if own == body else ",\n") + own
 
 
 def _parse_order(path: Path, key: str, sort: str, columns: list[Column]) -> tuple[str, tuple[Sort, ...]]:

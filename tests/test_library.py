@@ -95,6 +95,22 @@ def test_a_list_of_labels_becomes_an_alternation_and_an_empty_one_matches_all():
     assert fill_in(query, {"jobs": ()}, window=60) == 'up{job=~".*"}[60s]'
 
 
+@pytest.mark.parametrize("own", ["with mine as (select 1)\nselect * from mine, cut", "select * from cut"])
+def test_what_several_files_begin_with_stands_before_their_own(tmp_path, own):
+    path = tmp_path / "q.sql"
+    head = "-- title: T\n-- description: D\n-- with: {}\n"
+    path.write_text(head.format("cut, pieces") + own + "\n")
+    text = parse_query(path, "ledger", "q").text
+    assert re.findall(r"^(?:with )?(\w+) as \(", text, re.M)[:3] == ["elapsed", "cut", "pieces"]
+    assert text.startswith("with elapsed as (")
+    assert re.sub(r"\s+", " ", text).endswith(
+        (", " if "mine" in own else " ") + " ".join(own.removeprefix("with ").split())
+    )
+    path.write_text(head.format("nothing") + own)
+    with pytest.raises(ValueError, match=r"q\.sql: there is no nothing\.sql in queries/with"):
+        parse_query(path, "ledger", "q")
+
+
 def test_numbers_with_decimals_stay_exact(tmp_path):
     query = Query("q", "ledger", "", "", "", params=(Param("amount", "numeric"),))
     assert query.bind({"amount": "0.10"}, {}) == {"amount": Decimal("0.10")}

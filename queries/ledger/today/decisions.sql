@@ -10,41 +10,9 @@
 -- column: approved integer [count] -- applications approved
 -- column: rejected integer [count] -- applications rejected
 -- column: decided integer [count] -- approved and rejected
+-- with: cut, pieces
 -- ttl: 60
-with elapsed as (
-    -- How much of :day is over, by its own clock: every other day is cut at the same time of day.
-    select greatest(
-        least(
-            coalesce(cast(:as_of as timestamptz), date_trunc('minute', now())) at time zone :timezone
-                - cast(:day as date)::timestamp,
-            interval '1 day'
-        ),
-        interval '0'
-    ) as time_of_day
-),
-cut as (
-    select
-        wanted.day,
-        wanted.day::timestamp at time zone :timezone as start_at,
-        (wanted.day::timestamp + elapsed.time_of_day) at time zone :timezone as end_at
-    from (select distinct unnest(cast(:days as date[])) as day) as wanted, elapsed
-),
-pieces as (
-    -- Quarters of an hour come from the daily tables, but for those that the last refresh may not have found whole: they
-    -- are read from the rows, with the minutes before the cut.
-    select
-        cut.*,
-        greatest(
-            start_at,
-            date_bin(
-                '15 minutes',
-                least(end_at, (select min(refreshed_at) from rollup.state) - interval '15 minutes'),
-                timestamptz '2000-01-01 00:00Z'
-            )
-        ) as rows_from
-    from cut
-),
-decided as (
+with decided as (
     select pieces.day, q.status, q.tier, q.reason, q.n
     from pieces
     join rollup.decision_quarters q

@@ -11,26 +11,9 @@
 -- column: segment text -- all, or the part
 -- column: in_time integer [count] -- credits disbursed within 48 hours of their approval
 -- column: due integer [count] -- credits whose 48 hours are over
+-- with: cut
 -- ttl: 60
-with elapsed as (
-    -- How much of :day is over, by its own clock: every other day is cut at the same time of day.
-    select greatest(
-        least(
-            coalesce(cast(:as_of as timestamptz), date_trunc('minute', now())) at time zone :timezone
-                - cast(:day as date)::timestamp,
-            interval '1 day'
-        ),
-        interval '0'
-    ) as time_of_day
-),
-cut as (
-    select
-        wanted.day,
-        wanted.day::timestamp at time zone :timezone as start_at,
-        (wanted.day::timestamp + elapsed.time_of_day) at time zone :timezone as end_at
-    from (select distinct unnest(cast(:days as date[])) as day) as wanted, elapsed
-),
-pieces as (
+with pieces as (
     -- 48 hours before the day. Quarters of an hour come from the daily tables, but for those that the last refresh may not
     -- have found whole: they are read from the rows, with the minutes before the cut.
     select

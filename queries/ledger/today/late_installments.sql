@@ -10,26 +10,9 @@
 -- column: segment text -- all, or the part
 -- column: installments integer [count] -- installments late
 -- column: amount numeric [MXN] -- their scheduled amount
+-- with: cut
 -- ttl: 300
-with elapsed as (
-    -- How much of :day is over, by its own clock: every other day is cut at the same time of day.
-    select greatest(
-        least(
-            coalesce(cast(:as_of as timestamptz), date_trunc('minute', now())) at time zone :timezone
-                - cast(:day as date)::timestamp,
-            interval '1 day'
-        ),
-        interval '0'
-    ) as time_of_day
-),
-cut as (
-    select
-        wanted.day,
-        wanted.day::timestamp at time zone :timezone as start_at,
-        (wanted.day::timestamp + elapsed.time_of_day) at time zone :timezone as end_at
-    from (select distinct unnest(cast(:days as date[])) as day) as wanted, elapsed
-),
-numbered as (
+with numbered as (
     select cut.*, row_number() over (order by day) as number from cut
 ),
 reach as (
