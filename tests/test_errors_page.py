@@ -528,6 +528,7 @@ def test_from_the_list_of_issues_to_the_line_of_code_on_a_real_tracker(bugsink: 
     with serve(tmp_path, env) as dashboard, chromium() as browser, viewer(browser) as window:
         window.open(f"{dashboard.url}/errors?integration={integration}")
         window.wait_for_text("Problemas")
+        window.drawn()
         row = window.page.locator('[data-testid="stDataFrame"] canvas').first
         row.click(position={"x": 18, "y": 52}, force=True)
         window.wait_for_text("refused the charge of [removed]")

@@ -1167,6 +1167,7 @@ def test_a_line_opens_to_all_of_it_and_leads_to_the_other_lines_of_its_request(
     with serve(tmp_path, env) as dashboard, chromium() as browser, viewer(browser) as window:
         window.open(f"{dashboard.url}/logs?lang=es&level=ERROR", timeout=60)
         window.wait_for_text("Coincide 1 línea")
+        window.drawn()
         # The table is a canvas: its first row is chosen at the left edge.
         window.page.get_by_test_id("stDataFrame").first.click(position={"x": 15, "y": 55})
         window.wait_for_text("Payment failed for [removed]")

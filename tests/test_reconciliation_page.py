@@ -604,6 +604,7 @@ def test_a_click_on_a_row_opens_the_contract_and_its_link_reopens_it(company, se
         address = f"{dashboard.url}/reconciliation?day={company.day}"
         with viewer(browser, locale="en-US", viewport={"width": 1280, "height": 1000}) as window:
             window.open(address)
+            window.drawn()
             window.page.locator('[data-testid="stDataFrame"]').first.click(position={"x": 60, "y": 52})
             window.page.wait_for_url("**contract=payments**", timeout=20_000)
             window.wait_for_text("Ledger and metrics differ")

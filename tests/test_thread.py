@@ -508,6 +508,7 @@ def test_a_moment_that_is_picked_opens_and_leads_to_its_lines(company, server_di
     ):
         window.open(f"{dashboard.url}/thread?request={company.request}", timeout=90)
         window.wait_for_text("moments,")
+        window.drawn()
         grid = window.page.locator(".st-key-panel-thread-moments [data-testid='stDataFrame']").first
         grid.scroll_into_view_if_needed()
         # The fifth row: whatever stands there, it opens.

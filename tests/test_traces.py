@@ -676,6 +676,7 @@ def test_from_the_points_of_a_search_to_the_span_that_failed(trace_store: TraceS
         window.wait_for_text("Trazas por hora y duración")
         picture = window.page.locator('[data-testid="stVegaLiteChart"] :is(svg, canvas)').first
         picture.wait_for()
+        window.drawn()
         row = window.page.locator('[data-testid="stDataFrame"] canvas').first
         row.click(position={"x": 18, "y": 52}, force=True)
         window.wait_for_text("Volver a la búsqueda")
