@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import date
 
 import queries
-from components import _, number, quantity, value_name
+from components import _, ngettext, number, quantity, value_name
 from queries import Movement, Reading
 
 
@@ -45,10 +45,12 @@ def nothing_moved(readings: Sequence[Reading], silent: Sequence[str]) -> str:
     compared = sum(1 for one in readings if one.state != "unknown")
     if not compared:
         return _("Nothing can be compared with normal days.")
-    if silent or 2 * compared < len(readings):
-        return _("{compared} of {kpis} KPIs can be compared, and they are within their normal band.").format(
-            compared=compared, kpis=len(readings) + len(silent)
-        )
+    if silent or compared < len(readings):
+        return ngettext(
+            "{compared} of {kpis} KPIs can be compared, and it is within its normal band.",
+            "{compared} of {kpis} KPIs can be compared, and they are within their normal band.",
+            compared,
+        ).format(compared=compared, kpis=len(readings) + len(silent))
     return _("Every KPI is within its normal band.")
 
 

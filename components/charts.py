@@ -74,6 +74,7 @@ Bin = Literal["day", "week", "month", "moment", "auto"] | None
 
 # A kind of event that comes more often is told by its marks above the curve: its rules would be a fence before it.
 MOST_RULES = 8
+# More rows of a legend would leave the picture no room: then names are cut.
 LEGEND_ROWS = 6
 
 
@@ -110,7 +111,6 @@ def _legend(names: Sequence[str] = (), *, strokes: bool = False, beside: float =
     """
     widths = [7.4 * len(name) + 26 for name in names]
     # What fits on a phone stands in one row; else the chart itself counts the columns that it has room for.
-    # More than so many rows would leave the picture no room: then names are cut.
     columns = ""
     if sum(widths) > 270 - beside:
         columns = f"clamp(floor(width / {round(max(widths))}), {-(-len(names) // LEGEND_ROWS)}, {len(names)})"
@@ -753,6 +753,9 @@ def bars_over_time(
     """
     if _is_empty(data, y) or data[x].isna().all():
         return Figure(None, data.iloc[:0], title)
+    if bin == "auto" and period is not None:
+        # Bars as wide as the axis asks for, however few days have one.
+        bin = bins_of(pd.Series(pd.to_datetime(period)), bin)[1]
     marks, grain = _binned(data[data[x].notna()], x, y, color, bin, drill)
     marks = _marks(marks, drill)
     others = None

@@ -39,8 +39,7 @@ class Drill:
     carries. A null in the frame is bound as '' (none). A list parameter takes the value as its only item.
 
     `count` is the column with the number of rows that the mark stands for; without it the rows alone are counted.
-    `title` names what is counted, by default the query's own title. `sort` is a column that the query's head offers,
-    for another order than its first.
+    `title` names what is counted, by default the query's own title.
     """
 
     query: str
@@ -48,7 +47,6 @@ class Drill:
     by: Mapping[str, str] = field(default_factory=dict)
     count: str | None = None
     title: str | None = None
-    sort: str | None = None
 
 
 @dataclass(frozen=True)
@@ -283,7 +281,7 @@ def open_rows(drill: Drill, mark: pd.Series[Any], *, key: str, drawn_at: Any = N
         "", icon=":material/close:", type="tertiary", key=f"{key}:close", help=_("Close"), on_click=_close, args=(key,)
     )
     told = st.container()
-    sort, descending = _sort_choice(known, drill, key)
+    sort, descending = _sort_choice(known, key)
     if state["order"] != (sort, descending):
         state.update(order=(sort, descending), after=None, before=None, start=0)
     frame = source.page(
@@ -406,10 +404,9 @@ def column_words(name: str) -> str:
     return _(_HEADINGS.get(name) or name.replace("_", " ").capitalize())
 
 
-def _sort_choice(known: RowList, drill: Drill, key: str) -> tuple[str, bool]:
+def _sort_choice(known: RowList, key: str) -> tuple[str, bool]:
     """The chosen sort: each column in both directions, its own direction first."""
     choices = [(name, way) for name, own in known.sorts for way in (own, not own)]
-    first = next((choice for choice in choices if choice[0] == drill.sort), choices[0])
 
     def words(choice: tuple[str, bool]) -> str:
         name, descending = choice
@@ -425,13 +422,12 @@ def _sort_choice(known: RowList, drill: Drill, key: str) -> tuple[str, bool]:
     chosen = st.selectbox(
         _("Sort"),
         choices,
-        index=choices.index(first),
         format_func=words,
         key=f"{key}:sort",
         label_visibility="collapsed",
         width=300,
     )
-    return chosen or first
+    return chosen or choices[0]
 
 
 def _table(source: RowSource, frame: pd.DataFrame, known: RowList, key: str, label: str) -> None:

@@ -272,9 +272,7 @@ def tell_refused(url: Url) -> None:
     if url.refused:
         asked = ", ".join(f"“{part[:40]}”" for part in url.refused)
         st.warning(
-            _("The link asks for what is not offered here ({asked}): the usual choice is shown instead.").format(
-                asked=asked
-            ),
+            _("The link asks for what is not offered here ({asked}): it is left out.").format(asked=asked),
             icon=":material/link_off:",
         )
 

@@ -79,5 +79,9 @@ def value_name(value: Any) -> Any:
 
 
 def short_routes(texts: pd.Series[Any]) -> pd.Series[Any]:
-    """Routes whose parameters are all called id: their own names make routes too long for a phone."""
-    return texts.str.replace(r"\{\w+\}", "{id}", regex=True)
+    """Routes whose parameters are all called id: their own names make routes too long for a phone.
+
+    Routes that would have the same name keep their own.
+    """
+    short = texts.str.replace(r"\{\w+\}", "{id}", regex=True)
+    return short.where(texts.groupby(short, dropna=False).transform("nunique") <= 1, texts)

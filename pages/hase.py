@@ -504,7 +504,7 @@ if section("drift"):
     if months:
         url = Url()
         looked_at = month_filter(
-            url, _("Month"), months, key="month", help=_("The month whose bands are shown."), width=180
+            url, _("Month"), months, key="drift_month", help=_("The month whose bands are shown."), width=180
         )
         url.write()
         tell_refused(url)

@@ -117,15 +117,17 @@ if instead:
 
 
 def known(span: Span) -> list[str]:
-    """The integrations that are called now or were in the span; while the ledger does not answer, the link's."""
-    try:
-        latest = queries.ledger("integrations/latest", {}, deadline=3)
-        if span.start >= now - LATEST:
-            return [str(name) for name in latest["integration"]]
-        older = queries.ledger("integrations/summary", {**span, "integrations": ()}, deadline=3)
-        return sorted({str(name) for name in (*latest["integration"], *older["integration"])})
-    except queries.SourceError:
-        return [st.query_params["integration"]] if "integration" in st.query_params else []
+    """The integrations that are called now or were in the span; of what the ledger does not answer, the link's."""
+    found = set()
+    asked: dict[str, dict[str, Any]] = {"integrations/latest": {}}
+    if span.start < now - LATEST:
+        asked["integrations/summary"] = {**span, "integrations": ()}
+    for name, params in asked.items():
+        try:
+            found |= {str(one) for one in queries.ledger(name, params, deadline=3)["integration"]}
+        except queries.SourceError:
+            found.update(st.query_params.get_all("integration"))
+    return sorted(found)
 
 
 def section(key: str) -> bool:

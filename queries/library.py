@@ -270,6 +270,8 @@ def _beginning_with(path: Path, names: str, body: str) -> str:
         if not part.is_file():
             raise ValueError(f"{path}: there is no {part.name} in queries/with")
         shared.append(_body(part.read_text(encoding="utf-8"), "ledger"))
+    if re.match(r"with\s+recursive\b|with\n|WITH\b|--", body):
+        raise ValueError(f"{path}: what stands before other expressions begins with 'with name as' or 'select'")
     own = body.removeprefix("with ")
     return "with " + ",\n".join(shared) + ("\n" if own == body else ",\n") + own
 

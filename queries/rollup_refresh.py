@@ -4,8 +4,8 @@ Three kinds of rollups:
 
 * **By day** (`_DAILY`): a slice is one day. The days that changed are put into the queue `rollup.work`, and each is
   deleted and inserted anew from the definition, with its source cut to those days.
-* **Made of another** (`read_by`): its definition only adds up the rows of a rollup of the other kinds. Each step that
-  changes those changes it, too, at the cost of what they became.
+* **Made of another** (`read_by`): its definition only adds up the rows of another rollup, in the end of one of the
+  other kinds. Each step that changes that one changes it, too, at the cost of what it became.
 * **By credit** (`BY_CREDIT`): what a credit adds to a rollup depends on all of its installments. `rollup.book` keeps
   what each credit was rolled up with, in one row. Of a credit that changed, what the book says is taken away and what
   the rows say is added: the same definition, once over the book and once over the rows.
@@ -212,7 +212,7 @@ _DAILY = {
     "approval_quarters": _Daily(
         "credits",
         "approved_at",
-        "select count(*) from bi.credits",
+        "select count(approved_at) from bi.credits",
         (f"select {_utc_day('c.approved_at')} from bi.credits c where c.updated_at >= :since",),
         utc=True,
     ),
@@ -562,7 +562,7 @@ class _Writer:
         if not old:
             return []
         # What is made of another table is filled along with it.
-        old += [base for name in old for base in read_by(name) if base not in old]
+        old = list(dict.fromkeys((*old, *(base for name in old for base in read_by(name)))))
         if self.value("select bool_or(ready) from rollup.state where name = any(:names)", names=old):
             # Readers look at the state every few seconds: none may read a table while it is empty.
             self.run("update rollup.state set ready = false where name = any(:names)", names=old)

@@ -159,8 +159,8 @@ def from_rows(statement: str, names: Collection[str]) -> str:
     if not needed:
         return statement
     instead = {name: f"rollup_{name}" for name in needed}
-    if set(needed) >= set(_named(statement)):
-        # Rows are never behind.
+    if set(names) >= set(named_in(statement)):
+        # Rows are never behind; a table that something is made of can be.
         instead["state"] = "(select null as name, now() as refreshed_at)"
     body = reading(statement, instead)
     ctes = ",\n".join(f"rollup_{name} as (\n{reading(definitions()[name].text, instead)}\n)" for name in needed)

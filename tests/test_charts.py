@@ -261,6 +261,19 @@ def test_bars_reach_over_the_whole_period_so_that_its_last_events_are_seen():
     assert (first["date"], last["date"]) == (1, 7)
 
 
+def test_few_bars_of_a_long_period_are_as_wide_as_the_period_asks_for():
+    frame = pd.DataFrame({"day": pd.to_datetime(["2026-11-03", "2026-11-04"]), "n": [1, 2]})
+    options = {"x": "day", "y": "n", "unit": "count", "title": "n", "bin": "auto"}
+    frame.attrs = {}
+
+    def bars(**more: Any) -> int:
+        spec = charts.bars_over_time(frame, **options, **more).chart.to_dict()
+        return len(spec["datasets"][spec["data"]["name"]])
+
+    assert bars() == 2
+    assert bars(period=(date(2025, 12, 1), date(2026, 11, 30))) == 1
+
+
 def test_what_happens_often_draws_no_fence_and_hides_nothing_that_is_rare():
     often, rare = happened("deployment", 15), happened("model", 1)
     data = frame()[lambda made: made["name"] == "C"]

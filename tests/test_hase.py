@@ -933,12 +933,12 @@ def test_the_page_opens_while_the_ledger_is_down():
 
 def test_a_link_with_an_impossible_choice_opens_the_usual_one(ledger):
     fill(ledger, company())
-    drawn = page(baseline="1999-01", month="x", cutoff="x", width="7", model_version="gone", **{"try": "900"})
+    drawn = page(baseline="1999-01", drift_month="x", cutoff="x", width="7", model_version="gone", **{"try": "900"})
     assert not drawn.exception
     assert drawn.selectbox(key="baseline").value == f"{hase.add_months(TODAY.replace(day=1), -12):%Y-%m}"
     assert drawn.slider(key="try").value == 65
     told = " ".join(one.value for one in drawn.warning)
-    for part in ("baseline=1999-01", "month=x", "cutoff=x", "width=7", "model_version=gone", "try=900"):
+    for part in ("baseline=1999-01", "drift_month=x", "cutoff=x", "width=7", "model_version=gone", "try=900"):
         assert f"“{part}”" in told
 
 

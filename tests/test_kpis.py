@@ -226,9 +226,10 @@ def test_that_nothing_moved_is_said_of_every_kpi_only_where_each_was_compared():
         return movements.nothing_moved([SimpleNamespace(state=state) for state in states], silent or [])
 
     components.set_default_language("en")
-    assert told(["normal", "normal", "unknown"]) == "Every KPI is within its normal band."
+    assert told(["normal", "normal"]) == "Every KPI is within its normal band."
+    assert told(["normal", "normal", "unknown"]).startswith("2 of 3 KPIs can be compared, and they are")
     assert told(["normal", "normal"], ["applications"]).startswith("2 of 3 KPIs can be compared")
-    assert told(["normal", "unknown", "unknown"]).startswith("1 of 3 KPIs")
+    assert told(["normal", "unknown", "unknown"]).startswith("1 of 3 KPIs can be compared, and it is")
     assert told(["unknown"], ["applications"]) == "Nothing can be compared with normal days."
 
 

@@ -781,6 +781,10 @@ def test_rows_are_never_behind():
     assert "now() as refreshed_at" in from_rows(statement, ["calls"])
     both = f"{statement}, rollup.scores"
     assert "rollup.state" in from_rows(both, ["calls"])
+    # What is worked out from a table is as old as the table.
+    made_of = "select (select min(refreshed_at) from rollup.state), hour from rollup.call_hours"
+    assert "rollup.state" in from_rows(made_of, ["call_hours"])
+    assert "now() as refreshed_at" in from_rows(made_of, ["call_hours", "call_quarters"])
 
 
 def test_every_definition_is_kept_by_day_or_by_credit():

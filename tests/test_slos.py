@@ -702,3 +702,5 @@ def test_the_page_is_spanish_too(both: None) -> None:
 def test_the_parameters_of_routes_are_named_shortly_and_the_routes_stay_apart() -> None:
     routes = pd.Series(["GET /applications/{application_id}", "POST /applications/{application_id}/decision", "others"])
     assert short_routes(routes).tolist() == ["GET /applications/{id}", "POST /applications/{id}/decision", "others"]
+    alike = pd.Series(["/credits/{credit_id}", "/credits/{name}", "/drivers/{driver}", "/drivers/{driver}"])
+    assert short_routes(alike).tolist() == ["/credits/{credit_id}", "/credits/{name}", "/drivers/{id}", "/drivers/{id}"]

@@ -19,4 +19,5 @@ cross join lateral (
         and (c.closed_at is null or c.closed_at < c.approved_at + interval '48 hours')
     ) as so
 ) as owed
+where c.approved_at is not null
 group by 1, 2

@@ -14,8 +14,8 @@
 -- with: cut
 -- ttl: 60
 with pieces as (
-    -- 48 hours before the day. Quarters of an hour come from the daily tables, but for those that the last refresh may not
-    -- have found whole: they are read from the rows, with the minutes before the cut.
+    -- 48 hours before the day. Quarters of an hour come from the daily tables, but for those whose 48 hours the last
+    -- refresh may not have seen to their end: they are read from the rows, with the minutes before the cut.
     select
         day,
         start_at - interval '48 hours' as start_at,
@@ -24,10 +24,7 @@ with pieces as (
             start_at - interval '48 hours',
             date_bin(
                 '15 minutes',
-                least(
-                    end_at - interval '48 hours',
-                    (select min(refreshed_at) from rollup.state) - interval '15 minutes'
-                ),
+                least(end_at, (select min(refreshed_at) from rollup.state) - interval '15 minutes') - interval '48 hours',
                 timestamptz '2000-01-01 00:00Z'
             )
         ) as rows_from
