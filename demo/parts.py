@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -194,4 +195,8 @@ class PostgresExporter(Exporter):
 
     def arguments(self) -> list[str]:
         """The command line after the program, for the port chosen."""
-        return [*super().arguments(), "--log.level=error"]
+        told = subprocess.run([self.program, "--help"], capture_output=True, text=True, timeout=10, check=False)
+        # Debian's asks of the background writer what PostgreSQL 17 no longer has: an error in its log at each scrape.
+        # Later ones know better, and call it otherwise.
+        old = "--collector.bgwriter" in told.stdout + told.stderr
+        return [*super().arguments(), "--log.level=error", *(["--no-collector.bgwriter"] if old else [])]
