@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import date
+from collections.abc import Callable, Collection, Sequence
 
-import queries
 from components import _, ngettext, number, quantity, value_name
 from queries import Movement, Reading
 
@@ -29,18 +27,7 @@ def shows(moved: Movement) -> bool:
     return quantity(one.value, one.kpi.unit) != quantity(one.normal, one.kpi.unit)
 
 
-def all_readings(day: date) -> tuple[list[Reading], list[str]]:
-    """The readings of the day, and the names of the KPIs whose source does not answer."""
-    readings, silent = [], []
-    for name in queries.catalogue():
-        try:
-            readings.append(queries.reading(name, day, with_metric=False))
-        except queries.SourceError:
-            silent.append(name)
-    return readings, silent
-
-
-def nothing_moved(readings: Sequence[Reading], silent: Sequence[str]) -> str:
+def nothing_moved(readings: Sequence[Reading], silent: Collection[str]) -> str:
     """What may be said when nothing moved: of each KPI only where each could be compared."""
     compared = sum(1 for one in readings if one.state != "unknown")
     if not compared:

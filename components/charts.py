@@ -104,6 +104,11 @@ def _is_empty(data: pd.DataFrame, *columns: str) -> bool:
     return data.empty or bool(data[list(columns)].isna().all(axis=None))
 
 
+def _no_picture(data: pd.DataFrame, title: str) -> Figure:
+    """A figure that says that there is no data: what is unknown throughout would be drawn as a table of nothing."""
+    return Figure(None, data.iloc[:0], title)
+
+
 def _legend(names: Sequence[str] = (), *, strokes: bool = False, beside: float = 0) -> alt.Legend:
     """A legend on top, on a phone in as many rows as its names need. Lines without dots are told by `strokes`.
 
@@ -357,7 +362,7 @@ def band(
     those of the `day`, by its clock.
     """
     if data[[y, "normal"]].dropna(how="all").empty:
-        return Figure(None, data.iloc[:0], title)
+        return _no_picture(data, title)
     how = measure(unit)
     hours = alt.Axis(
         values=list(range(0, 1441, 180)),
@@ -436,7 +441,7 @@ def line(
     `periods` are the words for the line and for the compared one, where they are no periods of the filter.
     """
     if _is_empty(data, y) or data[x].isna().all():
-        return Figure(None, data.iloc[:0], title)
+        return _no_picture(data, title)
     grain = grain_of(data[x])
     how = measure(unit, [*data[y], *(() if compare is None else compare[y])])
     this, compared = periods or (_("This period"), _("Compared period"))
@@ -641,7 +646,7 @@ def area(
 ) -> Figure:
     """Stacked areas over time, the first of the order at the bottom; as shares of the whole with `normalize`."""
     if _is_empty(data, y) or data[x].isna().all():
-        return Figure(None, data.iloc[:0], title)
+        return _no_picture(data, title)
     grain = grain_of(data[x])
     how = measure("share" if normalize else unit, () if normalize else data[y])
     said_in = measure(unit)
@@ -752,10 +757,11 @@ def bars_over_time(
     of two bars tells, which of one bar is not known.
     """
     if _is_empty(data, y) or data[x].isna().all():
-        return Figure(None, data.iloc[:0], title)
-    if bin == "auto" and period is not None:
+        return _no_picture(data, title)
+    ends = None if period is None else pd.Series(pd.to_datetime(period))
+    if bin == "auto" and ends is not None:
         # Bars as wide as the axis asks for, however few days have one.
-        bin = bins_of(pd.Series(pd.to_datetime(period)), bin)[1]
+        bin = bins_of(ends, bin)[1]
     marks, grain = _binned(data[data[x].notna()], x, y, color, bin, drill)
     marks = _marks(marks, drill)
     others = None
@@ -766,8 +772,7 @@ def bars_over_time(
     this, compared = _("This period"), _("Compared period")
     series = in_order(data[color], order, names) if color else [this]
     reach = marks["_start"]
-    if period is not None and grain != "moment":
-        ends = pd.Series(pd.to_datetime(period))
+    if ends is not None and grain != "moment":
         reach = pd.concat([reach, bins_of(ends, grain)[0]], ignore_index=True)
     first, last = reach.min(), end_of(reach, grain).max()
     frame = pd.DataFrame({"mark": marks["mark"], "_series": named(marks[color], names) if color else this})
@@ -932,7 +937,7 @@ def bar(
 ) -> Figure:
     """Bars of a quantity by a name, in the given order or as the data stands; `compare` as a tick on each bar."""
     if _is_empty(data, y):
-        return Figure(None, data.iloc[:0], title)
+        return _no_picture(data, title)
     how = measure(unit, data[y])
     shown = in_order(data[x], order, names) if order is not None or names else list(dict.fromkeys(named(data[x])))
     marks = _marks(data, drill)
@@ -1000,7 +1005,7 @@ def pareto(
 ) -> Figure:
     """The largest first, with the share that they and all before them make up of the whole."""
     if _is_empty(data, y):
-        return Figure(None, data.iloc[:0], title)
+        return _no_picture(data, title)
     marks = _marks(data, drill)
     frame = pd.DataFrame({"_name": named(data[x], names), "_value": _floats(data[y]).fillna(0.0).to_numpy()})
     frame["mark"] = marks["mark"]
@@ -1056,7 +1061,7 @@ def funnel(
     `note` is a column of text under a step's name, such as the median time since the step before.
     """
     if _is_empty(data, y):
-        return Figure(None, data.iloc[:0], title)
+        return _no_picture(data, title)
     marks = _marks(data, drill)
     values = _floats(data[y]).fillna(0.0)
     how = measure(unit, values)
@@ -1136,7 +1141,7 @@ def points(
 ) -> Figure:
     """Rates by a name, each with its interval from `low` to `high`."""
     if _is_empty(data, y):
-        return Figure(None, data.iloc[:0], title)
+        return _no_picture(data, title)
     how = measure(unit, [*data[y], *data[high]])
     marks = _marks(data, drill)
     shown = in_order(data[x], order, names) if order is not None or names else list(dict.fromkeys(named(data[x])))
@@ -1214,7 +1219,7 @@ def heatmap(
     the values of the lightest and the strongest colour; `note` is a column of text for the tooltip, such as counts.
     """
     if _is_empty(data, value):
-        return Figure(None, data.iloc[:0], title)
+        return _no_picture(data, title)
     over_time = pd.api.types.is_datetime64_any_dtype(data[x].dtype)
     how = measure(unit, data[value])
     marks = _marks(data, drill)
@@ -1360,7 +1365,7 @@ def histogram(
     `rules` are upright lines (value of x, label); `log` for edges that grow by a factor. Stacked where coloured.
     """
     if _is_empty(data, y) or data[x].isna().all():
-        return Figure(None, data.iloc[:0], title)
+        return _no_picture(data, title)
     marks = _marks(data, drill)
     lower = _floats(data[x]).reset_index(drop=True)
     if x2:
@@ -1430,7 +1435,7 @@ def step(
 ) -> Figure:
     """A staircase with its interval, such as a Kaplan-Meier curve: each value holds until the next."""
     if _is_empty(data, y) or data[x].isna().all():
-        return Figure(None, data.iloc[:0], title)
+        return _no_picture(data, title)
     marks = _marks(data, drill)
     across = measure(x_unit, data[x]) if x_unit else Measure("")
     how = measure(unit, data[y])

@@ -8,7 +8,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from components.charts import _alt_text, _clickable, _cursor, _finish, _floats, _is_empty, _marks, _pick
+from components.charts import _alt_text, _clickable, _cursor, _finish, _floats, _is_empty, _marks, _no_picture, _pick
 from components.frame import Figure, is_dark
 from components.i18n import _
 from components.kept import kept
@@ -44,7 +44,7 @@ def curves(
     `note` is a column of text for the tooltip. What was hit stands out by its points, which a click picks.
     """
     if _is_empty(data, y):
-        return Figure(None, data.iloc[:0], title)
+        return _no_picture(data, title)
     how = measure(unit, data[y])
     marks = _marks(data, drill)
     starts = as_shown(data[cohort]).reset_index(drop=True)

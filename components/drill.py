@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol
 import pandas as pd
 import streamlit as st
 
-from components.frame import age_line, answer_of, sentence_of, unstamped
+from components.frame import age_words, answer_of, sentence_of, show_query, unstamped
 from components.i18n import _, clock, day_name, is_unknown, ngettext, number, when
 from components.words import value_name
 
@@ -315,14 +315,12 @@ def _age_and_query(frame: pd.DataFrame, key: str) -> None:
     answer = answer_of(frame)
     if answer is None:
         return
-    words, urgent = age_line(answer)
     with st.container(horizontal=True, vertical_alignment="center", key=f"{key}:age"):
-        st.caption(f":orange[{words}]" if urgent else words, width="content")
+        st.caption(age_words(answer), width="content")
         asked = st.popover(f":small[{_('Query')}]", type="tertiary", key=f"{key}:query", on_change="rerun")
     if asked.open:
         with asked:
-            st.caption(f"SQL · {answer.name} · {when(answer.as_of)}")
-            st.code(answer.text, language="sql", wrap_lines=True)
+            show_query(answer)
 
 
 def _state(key: str, what: Any) -> dict[str, Any]:

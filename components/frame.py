@@ -181,6 +181,20 @@ def row_menu(*, key: str) -> Any:
     return st.popover(f":small[{_('Query and data')}]", type="tertiary", key=f"{key}:menu", on_change="rerun")
 
 
+def show_query(answer: Any) -> None:
+    """The query as it ran, with its source, name and moment."""
+    kind = _("cached") if answer.cached else _("fresh")
+    source = {"ledger": "SQL", "metrics": "PromQL"}.get(answer.source, answer.source)
+    st.caption(f"{source} · {answer.name} · {when(answer.as_of)} · {kind}")
+    st.code(answer.text, language="sql" if answer.source == "ledger" else "promql", wrap_lines=True)
+
+
+def age_words(answer: Any) -> str:
+    """`age_line` as a caption says it."""
+    words, urgent = age_line(answer)
+    return f":orange[{words}]" if urgent else words
+
+
 def fill_menu(popover: Any, title: str, figure: Figure, *, key: str, definition: str | None = None) -> None:
     """Query as run, data, downloads and definition, when the menu is open."""
     if not popover.open:
@@ -219,10 +233,7 @@ def fill_menu(popover: Any, title: str, figure: Figure, *, key: str, definition:
             if answer is None:
                 st.caption(_("This picture comes from no query."))
             else:
-                kind = _("cached") if answer.cached else _("fresh")
-                source = {"ledger": "SQL", "metrics": "PromQL"}.get(answer.source, answer.source)
-                st.caption(f"{source} · {answer.name} · {when(answer.as_of)} · {kind}")
-                st.code(answer.text, language="sql" if answer.source == "ledger" else "promql", wrap_lines=True)
+                show_query(answer)
         with about:
             if answer is not None:
                 st.write(f"**{_(answer.title)}**: {_(answer.description)}")

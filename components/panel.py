@@ -20,7 +20,7 @@ import pandas as pd
 import streamlit as st
 
 from components.drill import drillable, generation, grid_height, open_rows, picked_mark
-from components.frame import Figure, age_line, answer_of, fill_menu, guarded, menu, refresh_seconds, unstamped, waiting
+from components.frame import Figure, age_words, answer_of, fill_menu, guarded, menu, refresh_seconds, unstamped, waiting
 from components.i18n import _
 from components.kept import Drawing
 from components.table import as_drawn
@@ -63,8 +63,7 @@ def panel(
                         fill_menu(popover, title, figure, key=name, definition=help)
                     if answer is None:
                         return outcome
-                    words, urgent = age_line(answer)
-                    st.caption(f":orange[{words}]" if urgent else words)
+                    st.caption(age_words(answer))
                     return "stale" if answer.stale else outcome
 
                 guarded(draw, key=name)

@@ -247,10 +247,10 @@ with moved:
         ),
     )
     def what_moved() -> Figure:
-        readings, silent = movements.all_readings(day)
-        # With nothing at hand the question tells why.
-        moved = queries.kpis.movements(readings) if readings else queries.what_moved(day)
-        found = [one for one in moved if movements.shows(one)]
+        readings, silent = queries.read_all(day)
+        if not readings:
+            raise next(iter(silent.values()))
+        found = [one for one in queries.kpis.movements(readings) if movements.shows(one)]
         if not found:
             compared = any(one.state != "unknown" for one in readings)
             sign = ":green[:material/check_circle:]" if compared else ":gray[:material/remove:]"

@@ -12,7 +12,7 @@ from queries.calendar import business_day, normal_days
 from queries.contracts import Contract, contracts
 from queries.errors import SourceError
 from queries.events import events
-from queries.kpis import Kpi, Movement, Reading, catalogue, intraday, reading, what_moved
+from queries.kpis import Kpi, Movement, Reading, catalogue, intraday, read_all, reading, what_moved
 from queries.library import Column, Param, Query, find_query, load_queries
 from queries.outside import OUTSIDE, Outside, OutsideSource
 from queries.reconcile import Result, daily_differences, reconcile, reconcile_all
@@ -83,6 +83,7 @@ __all__ = [
     "outside_client",
     "page_of",
     "probe",
+    "read_all",
     "reading",
     "reconcile",
     "reconcile_all",

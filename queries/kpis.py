@@ -393,16 +393,22 @@ def what_moved(day: date, as_of: datetime | None = None, n: int = 3) -> list[Mov
 
     A source that cannot answer leaves its KPIs out; when none can, its SourceError is raised.
     """
+    readings, failures = read_all(day, as_of)
+    if failures and not readings:
+        raise next(iter(failures.values()))
+    return movements(readings, as_of, n)
+
+
+def read_all(day: date, as_of: datetime | None = None) -> tuple[list[Reading], dict[str, SourceError]]:
+    """The readings of the day, and of the KPIs whose source does not answer why, by their names."""
     readings: list[Reading] = []
-    failure: SourceError | None = None
+    failures: dict[str, SourceError] = {}
     for name in catalogue():
         try:
             readings.append(reading(name, day, as_of, with_metric=False))
         except SourceError as error:
-            failure = failure or error
-    if failure is not None and not readings:
-        raise failure
-    return movements(readings, as_of, n)
+            failures[name] = error
+    return readings, failures
 
 
 def movements(readings: Sequence[Reading], as_of: datetime | None = None, n: int = 3) -> list[Movement]:

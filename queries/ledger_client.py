@@ -29,7 +29,6 @@ from queries.rollups import (
     NOT_READABLE,
     STATES,
     STATES_SECONDS,
-    RollupState,
     RollupStates,
     from_rows,
     named_in,
@@ -114,7 +113,9 @@ class LedgerClient:
         """
         bound = {name: list(value) if isinstance(value, tuple) else value for name, value in params.items()}
         bound.setdefault("timezone", self.zone.key)
-        statement, tables = self._from_what_can_be_read(query, str(bound["timezone"]))
+        wanted = named_in(query.text)
+        tables = self.rollup_states().readable(wanted, str(bound["timezone"])) if wanted else {}
+        statement = from_rows(query.text, [name for name in wanted if name not in tables])
         try:
             names, rows = self._fetch(statement, bound, query.name)
         except SourceError as error:
@@ -122,7 +123,7 @@ class LedgerClient:
                 raise
             # A table went away since its state was read: the rows are there.
             self._rollups = None
-            tables, statement = {}, from_rows(query.text, named_in(query.text))
+            tables, statement = {}, from_rows(query.text, wanted)
             names, rows = self._fetch(statement, bound, query.name)
         frame = to_frame(names, rows, query.columns, self.zone)
         # A list gives rows as they are now: its tables only narrow the way to them.
@@ -130,12 +131,6 @@ class LedgerClient:
             oldest = min(table.refreshed_at for table in tables.values())
             frame.attrs["rollups"] = oldest.astimezone(self.zone)
         return frame, fill_in(statement, bound), ()
-
-    def _from_what_can_be_read(self, query: Query, timezone: str) -> tuple[str, dict[str, RollupState]]:
-        """The statement, with what has no table worked out from the rows, and the tables that it reads."""
-        wanted = named_in(query.text)
-        tables = self.rollup_states().readable(wanted, timezone) if wanted else {}
-        return from_rows(query.text, [name for name in wanted if name not in tables]), tables
 
     def rollup_states(self) -> RollupStates:
         """Which rollups can be read, kept for a few seconds. Raises SourceError when the ledger cannot be asked."""

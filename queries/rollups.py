@@ -54,7 +54,7 @@ def definitions() -> dict[str, Query]:
 @cache
 def read_by(name: str) -> tuple[str, ...]:
     """The rollups that this one is made of, each after its own: it only adds up rows, and is kept along with them."""
-    return tuple(dict.fromkeys(one for base in _named(definitions()[name].text) for one in (*read_by(base), base)))
+    return named_in(definitions()[name].text)
 
 
 @cache

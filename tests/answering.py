@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
+import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -70,6 +72,23 @@ def path_of(request: bytes) -> str:
 def query_of(request: bytes) -> dict[str, list[str]]:
     """The parameters in a request's address."""
     return parse_qs(urlsplit(path_of(request)).query)
+
+
+def trickling_head(connection: socket.socket) -> None:
+    """A head of which a byte comes ten times a second, for six seconds."""
+    connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+    for _ in range(60):
+        connection.sendall(b"x")
+        time.sleep(0.1)
+
+
+def behind_tls(server: Server, folder: Path) -> str:
+    """Let the server speak TLS as localhost, and give the certificate by which it is known."""
+    trusted = certificate(folder)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    server.wrap = lambda connection: context.wrap_socket(connection, server_side=True)
+    return trusted
 
 
 def certificate(folder: Path) -> str:

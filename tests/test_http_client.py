@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 
 from queries.errors import SourceError
 from queries.http_client import HttpClient
-from tests.answering import Server, certificate, said
+from tests.answering import Server, behind_tls, said, trickling_head
 
 TOKEN = "token-that-nobody-reads"
 
@@ -118,7 +117,7 @@ def test_a_server_that_trickles_is_left_at_the_deadline(server: Server, chunked:
             connection.sendall(b"1\r\n \r\n" if chunked else b" ")
             time.sleep(0.1)
 
-    server.answer = trickle
+    server.answer = trickling_head
     began = time.monotonic()
     assert failure(server, timeout=0.5).kind == "timeout"
     assert time.monotonic() - began < 3
@@ -131,19 +130,10 @@ def test_a_head_that_trickles_is_left_at_the_deadline_and_the_next_answer_is_tak
     """`requests` bounds each read: a byte of a header in each would hold it for hours."""
     asking = client(server, timeout=0.5)
     if tls:
-        asking.verify = certificate(tmp_path)
+        asking.verify = behind_tls(server, tmp_path)
         asking.url = asking.url.replace("http://127.0.0.1", "https://localhost")
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
-        server.wrap = lambda connection: context.wrap_socket(connection, server_side=True)
 
-    def trickle(connection: socket.socket) -> None:
-        connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
-        for _ in range(60):
-            connection.sendall(b"x")
-            time.sleep(0.1)
-
-    server.answer = trickle
+    server.answer = trickling_head
     began = time.monotonic()
     with pytest.raises(SourceError) as caught:
         asking.get("/x")

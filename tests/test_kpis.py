@@ -235,7 +235,7 @@ def test_that_nothing_moved_is_said_of_every_kpi_only_where_each_was_compared():
 
 def test_what_does_not_answer_is_named_and_takes_nobody_along(filled):
     filled()
-    readings, silent = movements.all_readings(DAY)
+    readings, silent = queries.read_all(DAY)
     ledger = {name for name, kpi in queries.catalogue().items() if kpi.source == "ledger"}
     assert {one.kpi.name for one in readings} == ledger
     assert set(silent) == set(queries.catalogue()) - ledger

@@ -8,7 +8,6 @@ import contextlib
 import json
 import re
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -35,7 +34,7 @@ from queries.cloudwatch_client import CloudWatchClient, counts_text, query_text
 from queries.elasticsearch_client import ElasticsearchClient, counts_body, search_body
 from queries.logs_client import LINES, LINES_BYTES, Found, Question, line, lines_frame
 from queries.outside import Bounds, make_client
-from tests.answering import Server, certificate, said
+from tests.answering import Server, behind_tls, said, trickling_head
 from tests.dashboard import chromium, chromium_path, serve, viewer
 
 ZONE = ZoneInfo("America/Mexico_City")
@@ -779,20 +778,11 @@ def test_a_head_that_trickles_holds_cloudwatch_no_longer_than_its_bound(
     """botocore bounds each read: a byte of a header a second would hold a page for hours."""
     url = server.url
     if tls:
-        monkeypatch.setenv("AWS_CA_BUNDLE", certificate(tmp_path))
+        monkeypatch.setenv("AWS_CA_BUNDLE", behind_tls(server, tmp_path))
         url = url.replace("http://127.0.0.1", "https://localhost")
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
-        server.wrap = lambda connection: context.wrap_socket(connection, server_side=True)
-
-    def head(connection: socket.socket) -> None:
-        connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
-        for _ in range(60):
-            connection.sendall(b"x")
-            time.sleep(0.1)
 
     client = CloudWatchClient(("/g",), zone=ZONE, url=url, timeout=0.6, connect_timeout=1.0)
-    server.answer = head
+    server.answer = trickling_head
     began = time.monotonic()
     with pytest.raises(SourceError, match="CloudWatch Logs has not answered in time") as caught:
         client.ping()

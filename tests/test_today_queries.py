@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -21,6 +22,7 @@ from sqlalchemy import create_engine
 import queries
 from queries import Prometheus, Sources, rollup_refresh, sources
 from queries.rollup_refresh import refresh
+from tests.conftest import LedgerUrl
 
 ZONE = ZoneInfo("America/Mexico_City")
 TICK = timedelta(microseconds=1)
@@ -518,6 +520,28 @@ def test_a_query_agrees_with_plain_arithmetic_on_the_rows(ledger, name, data):
     assert ledger.ask(name, scene) == REFERENCES[name](scene)
 
 
+@contextlib.contextmanager
+def rolled_up(
+    ledger: Ledger, url: LedgerUrl, afterwards: Callable[[Any], None] = lambda _cursor: None
+) -> Iterator[None]:
+    """The daily tables are built and read, and gone at the end; `afterwards` is what happens after the refresh."""
+
+    def anew() -> None:
+        ledger.owner.commit()
+        queries.disconnect()
+        queries.connect(Sources(ledger_url=url.reader))
+
+    try:
+        refresh(url.owner.replace("//postgres@", "//mirador_rollup@"), ZONE.key, full=True)
+        afterwards(ledger.owner.cursor())
+        anew()
+        yield
+        assert queries.rollup_states().mode == "rollups"
+    finally:
+        ledger.owner.cursor().execute("truncate rollup.state")
+        anew()
+
+
 @pytest.mark.parametrize("name", REFERENCES)
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
@@ -525,17 +549,8 @@ def test_the_daily_tables_give_the_same(ledger, module_ledger_url, monkeypatch, 
     monkeypatch.setattr(rollup_refresh, "STATES_SECONDS", -1.0)
     scene = data.draw(scenes(TABLES[name]))
     ledger.fill(scene.rows)
-    try:
-        refresh(module_ledger_url.owner.replace("//postgres@", "//mirador_rollup@"), ZONE.key, full=True)
-        queries.disconnect()
-        queries.connect(Sources(ledger_url=module_ledger_url.reader))
+    with rolled_up(ledger, module_ledger_url):
         assert ledger.ask(name, scene) == REFERENCES[name](scene)
-        assert queries.rollup_states().mode == "rollups"
-    finally:
-        ledger.owner.cursor().execute("truncate rollup.state")
-        ledger.owner.commit()
-        queries.disconnect()
-        queries.connect(Sources(ledger_url=module_ledger_url.reader))
 
 
 def test_a_credit_disbursed_after_the_last_refresh_was_in_time(ledger, module_ledger_url, monkeypatch):
@@ -544,22 +559,14 @@ def test_a_credit_disbursed_after_the_last_refresh_was_in_time(ledger, module_le
     approved = noon - 48 * HOUR - HOUR / 2
     scene = Scene(TUESDAY, (TUESDAY,), noon, {"credits": [row(approved_at=approved, disbursed_at=None)]})
     ledger.fill(scene.rows)
-    cursor = ledger.owner.cursor()
-    try:
-        refresh(module_ledger_url.owner.replace("//postgres@", "//mirador_rollup@"), ZONE.key, full=True)
-        # An hour before noon, that is: what happens after it is in the rows alone.
+
+    def afterwards(cursor: Any) -> None:
+        # The refresh was an hour before noon: what happens after it is in the rows alone.
         cursor.execute("update rollup.state set refreshed_at = %s", (noon - HOUR,))
         cursor.execute("update bi.credits set disbursed_at = %s", (approved + 47.75 * HOUR,))
-        ledger.owner.commit()
-        queries.disconnect()
-        queries.connect(Sources(ledger_url=module_ledger_url.reader))
+
+    with rolled_up(ledger, module_ledger_url, afterwards):
         assert ledger.ask("disbursed_48h", scene)[TUESDAY, "all", "all"] == (1, 1)
-        assert queries.rollup_states().mode == "rollups"
-    finally:
-        cursor.execute("truncate rollup.state")
-        ledger.owner.commit()
-        queries.disconnect()
-        queries.connect(Sources(ledger_url=module_ledger_url.reader))
 
 
 # Examples by hand. -------------------------------------------------------------------------------------------------

@@ -11,39 +11,31 @@
 -- column: segment text -- all, or the part
 -- column: in_time integer [count] -- credits disbursed within 48 hours of their approval
 -- column: due integer [count] -- credits whose 48 hours are over
--- with: cut
+-- with: cut, pieces
 -- ttl: 60
-with pieces as (
-    -- 48 hours before the day. Quarters of an hour come from the daily tables, but for those whose 48 hours the last
-    -- refresh may not have seen to their end: they are read from the rows, with the minutes before the cut.
+with decided as (
+    -- Whose 48 hours are over is seen 48 hours before: what the last refresh may not have found whole, too.
     select
         day,
         start_at - interval '48 hours' as start_at,
         end_at - interval '48 hours' as end_at,
-        greatest(
-            start_at - interval '48 hours',
-            date_bin(
-                '15 minutes',
-                least(end_at, (select min(refreshed_at) from rollup.state) - interval '15 minutes') - interval '48 hours',
-                timestamptz '2000-01-01 00:00Z'
-            )
-        ) as rows_from
-    from cut
+        rows_from - interval '48 hours' as rows_from
+    from pieces
 ),
 approved as (
-    select pieces.day, q.tier, q.in_time, q.due
-    from pieces
+    select decided.day, q.tier, q.in_time, q.due
+    from decided
     join rollup.approval_quarters q
-        on q.quarter >= (select min(start_at) from pieces)
-        and q.quarter >= pieces.start_at and q.quarter < pieces.rows_from
+        on q.quarter >= (select min(start_at) from decided)
+        and q.quarter >= decided.start_at and q.quarter < decided.rows_from
     union all
     select
-        pieces.day,
+        decided.day,
         coalesce(c.sinosure_tier, ''),
         (coalesce(c.disbursed_at <= c.approved_at + interval '48 hours', false))::integer,
         1
-    from pieces
-    join bi.credits c on c.approved_at >= pieces.rows_from and c.approved_at < pieces.end_at
+    from decided
+    join bi.credits c on c.approved_at >= decided.rows_from and c.approved_at < decided.end_at
     where not (
         c.status = 'cancelled' and c.disbursed_at is null
         and (c.closed_at is null or c.closed_at < c.approved_at + interval '48 hours')
