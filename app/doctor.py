@@ -118,13 +118,17 @@ _REFRESH = "the refresh of the daily tables"
 INDEXES: dict[str, tuple[IndexRule, ...]] = {
     "applications": (
         IndexRule(("submitted_at",), "Today, Approvals and the rows of applications"),
-        IndexRule(("decided_at",), "Today, Approvals and the rows of decisions"),
+        IndexRule(
+            ("decided_at",),
+            "Today, Approvals and the rows of decisions",
+            holds=("status", "sinosure_tier", "rejection_reason"),
+        ),
         IndexRule(("updated_at",), _REFRESH),
         IndexRule(("conductor_id",), "the page of a driver"),
     ),
     "credits": (
         IndexRule(("approved_at", "credit_id"), "Disbursements and the rows of credits"),
-        IndexRule(("disbursed_at",), "Today, Disbursements and the rows of disbursements"),
+        IndexRule(("disbursed_at", "approved_at"), "Today, Disbursements and the rows of disbursements"),
         IndexRule(("closed_at",), "the active credits of Today"),
         IndexRule(("updated_at",), _REFRESH),
         IndexRule(("application_id",), "the steps of Approvals and the page of a credit"),
@@ -133,6 +137,7 @@ INDEXES: dict[str, tuple[IndexRule, ...]] = {
     "installments": (
         IndexRule(("credit_id", "sequence"), f"the page of a credit, the rows of credits and {_REFRESH}"),
         IndexRule(("due_date", "paid_at"), "the rows of Late payments", holds=("credit_id", "amount_due")),
+        IndexRule(("due_date", "installment_id"), "the rows of what is due on some days"),
         IndexRule(
             ("paid_at",),
             f"the late installments of Today and {_REFRESH}",
@@ -149,7 +154,11 @@ INDEXES: dict[str, tuple[IndexRule, ...]] = {
         IndexRule(("updated_at",), _REFRESH),
     ),
     "payments": (
-        IndexRule(("processed_at",), "Today and the rows of payments"),
+        IndexRule(
+            ("processed_at",),
+            "Today and the rows of payments",
+            holds=("method", "status", "failure_code", "amount"),
+        ),
         IndexRule(("updated_at",), _REFRESH),
         IndexRule(("credit_id",), "the page of a credit"),
         IndexRule(("installment_id",), "the page of a credit"),

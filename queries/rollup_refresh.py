@@ -22,7 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, NoReturn
 from zoneinfo import ZoneInfo
 
@@ -439,7 +439,7 @@ where row(a.hase_score, scored.model_version) is distinct from row(b.hase_score,
 _ALWAYS_COMPARED = ("application_steps", "scores", "score_quarters")
 # By what else than its first column a table is read.
 _MORE_INDEXES = {
-    "applications": ("tier",),
+    "applications": ("tier", "status"),
     "installments": ("paid_day",),
     "overdue": ("charged_off, overdue desc, credit_id",),
 }
@@ -692,17 +692,18 @@ class _Writer:
         with self.step():
             wanted = [date.fromisoformat(day) for day in self._claim(name, DAYS_A_STEP)]
             for first, last in _runs(wanted):
-                cut_source = {daily.source: _cut_to(daily, first, last)}
-                self._put(name, _over(definitions()[name].text, cut_source), _within(name, daily, first, last))
+                cut_source = _cut_to(f"bi.{daily.source}", daily.column, _zone_of(daily.utc), first, last)
+                self._put(
+                    name,
+                    _over(definitions()[name].text, {daily.source: cut_source}),
+                    _within(name, _zone_of(daily.utc), first, last),
+                )
                 for derived in derived_from(name):
-                    # Of a month the other days, too.
-                    first, last = _whole(derived, first, last)
-                    base = sql.Identifier("rollup", name).as_string()
-                    cut_base = f"(select * from {base} where {_within(name, daily, first, last)})"
+                    zone, *days = _whole(derived, daily.utc, first, last, self.zone)
                     self._put(
                         derived,
-                        reading(definitions()[derived].text, {name: cut_base}),
-                        _within(derived, daily, first, last),
+                        reading(definitions()[derived].text, {name: _cut_rollup(name, zone, *days)}),
+                        _within(derived, zone, *days),
                     )
         return len(wanted)
 
@@ -710,7 +711,8 @@ class _Writer:
         """What the statement gives takes the place of those rows of a rollup."""
         table = sql.Identifier("rollup", name).as_string()
         gone = self.run(f"delete from {table} where {mine}").rowcount
-        new = self.run(f"insert into {table} {statement}").rowcount
+        # Days that lie together are read together.
+        new = self.run(f"insert into {table} select * from ({statement}) as made order by 1").rowcount
         if gone or new:
             self.run("update rollup.state set rows = rows + :more where name = :name", name=name, more=new - gone)
 
@@ -894,7 +896,8 @@ def _table(name: str, id_types: dict[str, str]) -> str:
         f"{sql.Identifier(column.name).as_string()} {id_types.get(column.name, column.type)}" for column in columns
     )
     first = sql.Identifier(columns[0].name).as_string()
-    indexes = "".join(f"create index on {table} ({column});" for column in (first, *_MORE_INDEXES.get(name, ())))
+    more = ("until",) if any(column.name == "until" for column in columns) else _MORE_INDEXES.get(name, ())
+    indexes = "".join(f"create index on {table} ({column});" for column in (first, *more))
     return f"drop table if exists {table}; create table {table} ({spelled}); {indexes}"
 
 
@@ -915,31 +918,53 @@ def _runs(days: list[date]) -> Iterator[tuple[date, date]]:
             start = at
 
 
-def _whole(name: str, first: date, last: date) -> tuple[date, date]:
-    """The days that a rollup counts together with these: all of their months, where it counts by month."""
-    if definitions()[name].columns[0].name != "month":
-        return first, last
-    return first.replace(day=1), (last.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)
+def _zone_of(utc: bool) -> str:
+    return "'UTC'" if utc else ":timezone"
 
 
-def _within(name: str, daily: _Daily, first: date, last: date) -> str:
+def _whole(name: str, utc: bool, first: date, last: date, zone: ZoneInfo) -> tuple[str, date, date]:
+    """The days that a rollup counts together with these of another one, and in which zone they are days.
+
+    A table by month counts all days of their months; one by business day, made of one by days of UTC, the business days
+    of which they are a part.
+    """
+    kind = definitions()[name].columns[0]
+    if kind.name == "month":
+        month_end = (last.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)
+        return _zone_of(False), first.replace(day=1), month_end
+    if utc and kind.type == "date":
+        start = datetime.combine(first, datetime.min.time(), UTC)
+        end = datetime.combine(last + timedelta(days=1), datetime.min.time(), UTC) - timedelta(microseconds=1)
+        return _zone_of(False), start.astimezone(zone).date(), end.astimezone(zone).date()
+    return _zone_of(utc), first, last
+
+
+def _within(name: str, zone: str, first: date, last: date) -> str:
     """Which rows of a rollup are of these days."""
-    column = definitions()[name].columns[0].name
+    column = definitions()[name].columns[0]
     start, end = f"date '{first}'", f"date '{last + timedelta(days=1)}'"
-    if daily.utc:
-        start, end = (f"{day}::timestamp at time zone 'UTC'" for day in (start, end))
-    return f"{column} >= {start} and {column} < {end}"
+    if column.type != "date":
+        start, end = (f"{day}::timestamp at time zone {zone}" for day in (start, end))
+    return f"{column.name} >= {start} and {column.name} < {end}"
 
 
-def _cut_to(daily: _Daily, first: date, last: date) -> str:
-    """The rows of a relation whose day is one of these."""
-    zone = "'UTC'" if daily.utc else ":timezone"
+def _cut_rollup(name: str, zone: str, first: date, last: date) -> str:
+    """The rows of a rollup that another one, made of it, counts for these days."""
+    column = definitions()[name].columns[0]
+    table = sql.Identifier("rollup", name).as_string()
+    if column.type != "date":
+        return _cut_to(table, column.name, zone, first, last)
+    return f"(select * from {table} where {_within(name, zone, first, last)})"
+
+
+def _cut_to(relation: str, column: str, zone: str, first: date, last: date) -> str:
+    """The rows of a relation whose day in that zone is one of these."""
     end = last + timedelta(days=1)
     # The index finds the hours around it, for a clock that was changed at midnight has a midnight twice; then exactly.
     return (
-        f"(select * from bi.{daily.source} where {daily.column} >= (date '{first}' - time '03:00') at time zone {zone}"
-        f" and {daily.column} < (date '{end}' + time '03:00') at time zone {zone}"
-        f" and ({daily.column} at time zone {zone})::date between date '{first}' and date '{last}')"
+        f"(select * from {relation} where {column} >= (date '{first}' - time '03:00') at time zone {zone}"
+        f" and {column} < (date '{end}' + time '03:00') at time zone {zone}"
+        f" and ({column} at time zone {zone})::date between date '{first}' and date '{last}')"
     )
 
 

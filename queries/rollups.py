@@ -26,7 +26,7 @@ BY_CREDIT = (
     *("exposure", "vintages", "rolls", "outcomes", "overdue", "first_dues"),
 )
 # Moves when tables are kept in another way: all are built anew.
-_VERSION = "3"
+_VERSION = "4"
 
 STATES = "select name, definition, timezone, ready, refreshed_at, rows from rollup.state"
 NOT_BUILT = "The daily tables are not built: run python -m app rollup."
@@ -160,8 +160,8 @@ def from_rows(statement: str, names: Collection[str]) -> str:
         return statement
     instead = {name: f"rollup_{name}" for name in needed}
     if set(names) >= set(named_in(statement)):
-        # Rows are never behind; a table that something is made of can be.
-        instead["state"] = "(select null as name, now() as refreshed_at)"
+        # No table holds anything: a statement that takes the younger part from the rows takes all of it from them.
+        instead["state"] = "(select null as name, timestamptz '-infinity' as refreshed_at)"
     body = reading(statement, instead)
     ctes = ",\n".join(f"rollup_{name} as (\n{reading(definitions()[name].text, instead)}\n)" for name in needed)
     match = _WITH.match(body)

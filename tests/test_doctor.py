@@ -114,7 +114,7 @@ def test_indexes_that_periods_need_are_asked_for(ledger_url: LedgerUrl):
         ledger_url,
         "create index on bi.hase_scores (calculated_at)",
         "create index on bi.hase_scores (application_id) where score > 50",
-        "create index on bi.credits (disbursed_at) where disbursed_at is not null",
+        "create index on bi.credits (disbursed_at, approved_at) where disbursed_at is not null",
         "create index on bi.installments (due_date, paid_at)",
     )
     findings = look(ledger_url=ledger_url.reader)
@@ -122,7 +122,7 @@ def test_indexes_that_periods_need_are_asked_for(ledger_url: LedgerUrl):
     assert "No index on (calculated_at): Today, HASE and the rows of scores are slow." in before
     assert "(calculated_at)" not in after
     assert "(application_id)" in after, "a partial index does not serve every question"
-    assert "(disbursed_at)" not in said(findings, "bi.credits", "warn")
+    assert "(disbursed_at, approved_at)" not in said(findings, "bi.credits", "warn")
     asked = said(findings, "bi.installments", "warn")
     assert "(due_date, paid_at) including (credit_id, amount_due)" in asked
     assert "(due_date, paid_at) where" not in asked, "one of all rows serves those of some"

@@ -681,6 +681,20 @@ def test_the_first_page_of_a_late_bucket_reads_the_latest_due_days(large, bucket
     assert "Seq Scan on" not in plan, plan
 
 
+def test_what_is_due_on_some_days_is_read_in_its_order(large):
+    params = {"due_first": DAY_OF_MARK - timedelta(days=30), "due_last": DAY_OF_MARK}
+    plan = plan_of(large, queries.answer_of(rows("rows/installments", params)).text)
+    assert "Index Scan Backward using installments_due on" in plan, plan
+
+
+@pytest.mark.parametrize("buckets", [[6], [4, 5, 6]])
+def test_many_late_credits_are_hashed_once_and_as_they_come(large, buckets):
+    params = {"as_of": DAY_OF_MARK, "buckets": buckets}
+    plan = plan_of(large, queries.answer_of(rows("rows/credits", params)).text)
+    assert "(hashed SubPlan" in plan, plan
+    assert "HashAggregate" not in plan, plan
+
+
 LATER = DAY_OF_MARK + timedelta(days=200)
 
 

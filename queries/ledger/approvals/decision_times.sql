@@ -20,6 +20,7 @@ with cells as (
     select day, bucket, n
     from rollup.decision_times
     where cardinality(cast(:bands as integer[])) = 0
+        and cardinality(cast(:tiers as text[])) > 0
         and tier = any(cast(:tiers as text[]))
         and day between :first and :last
     union all

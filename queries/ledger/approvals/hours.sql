@@ -13,10 +13,17 @@
 -- ttl: 60
 with cells as (
     select day, hour, status, n
+    from rollup.application_hours_all
+    where cardinality(cast(:bands as integer[])) = 0
+        and cardinality(cast(:tiers as text[])) = 0
+        and day between :first and :last
+    union all
+    select day, hour, status, n
     from rollup.application_hours
     where cardinality(cast(:bands as integer[])) = 0
+        and cardinality(cast(:tiers as text[])) > 0
+        and tier = any(cast(:tiers as text[]))
         and day between :first and :last
-        and (cardinality(cast(:tiers as text[])) = 0 or tier = any(cast(:tiers as text[])))
     union all
     -- Hours by band would be a table as long as the applications: with a band chosen the rows of the period are read.
     select

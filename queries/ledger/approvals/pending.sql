@@ -8,12 +8,20 @@
 -- Of those submitted by then: the ones that are pending still, and the ones decided later. These are all decisions that
 -- came later, less those on applications that came later too. So only days after :last are read, however old the
 -- ledger is. The ledger does not say when an application was withdrawn: one that is withdrawn by now is not counted.
-with submitted as (
-    select
-        coalesce(sum(n) filter (where day <= :last and status = 'pending'), 0) as pending_still,
-        coalesce(sum(n) filter (where day > :last and status in ('approved', 'rejected')), 0) as came_later
+with waiting as (
+    select coalesce(sum(n), 0) as pending_still
     from rollup.applications
-    where (day > :last or status = 'pending')
+    where day <= :last
+        and status = 'pending'
+        and (cardinality(cast(:tiers as text[])) = 0 or tier = any(cast(:tiers as text[])))
+        and (cardinality(cast(:bands as integer[])) = 0 or band = any(cast(:bands as integer[])))
+),
+
+submitted as (
+    select coalesce(sum(n), 0) as came_later
+    from rollup.applications
+    where day > :last
+        and status in ('approved', 'rejected')
         and (cardinality(cast(:tiers as text[])) = 0 or tier = any(cast(:tiers as text[])))
         and (cardinality(cast(:bands as integer[])) = 0 or band = any(cast(:bands as integer[])))
 ),
@@ -27,5 +35,5 @@ decided as (
         and (cardinality(cast(:bands as integer[])) = 0 or band = any(cast(:bands as integer[])))
 )
 
-select submitted.pending_still + decided.later - submitted.came_later as pending
-from submitted, decided;
+select waiting.pending_still + decided.later - submitted.came_later as pending
+from waiting, submitted, decided;

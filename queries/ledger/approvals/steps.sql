@@ -38,6 +38,7 @@ cells as (
     select step, status = 'approved', bucket, n
     from rollup.application_steps
     where cardinality(cast(:bands as integer[])) = 0
+        and cardinality(cast(:tiers as text[])) > 0
         and tier = any(cast(:tiers as text[]))
         and day between :first and :last
     union all

@@ -2,7 +2,6 @@
 -- description: A row is one day, one outcome and one error code of the calls to NEON.
 -- param: first date -- first day of the period
 -- param: last date -- last day of the period
--- param: timezone text = $timezone -- the zone whose days are business days
 -- column: day date -- day of the calls
 -- column: status text -- how the calls ended: success, error, timeout or one of the core's own
 -- column: error_code text -- code of the failure; empty for none
@@ -11,15 +10,14 @@
 -- column: failed integer [count] -- those that ended in an error or a time-out
 -- ttl: 60
 select
-    (quarter at time zone :timezone)::date as day,
+    day,
     status,
     error_code,
     case when status = 'success' then '' else coalesce(nullif(error_code, ''), status) end as failure,
     sum(n) as calls,
     coalesce(sum(n) filter (where status <> 'success'), 0) as failed
-from rollup.call_quarters
+from rollup.call_days
 where integration = 'neon'
-    and quarter >= cast(:first as date)::timestamp at time zone :timezone
-    and quarter < (cast(:last as date) + 1)::timestamp at time zone :timezone
+    and day between :first and :last
 group by 1, 2, 3, 4
 order by 1, 2, 3;

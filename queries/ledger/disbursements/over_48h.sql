@@ -16,11 +16,11 @@
 with seen as (
     select
         day,
-        sum(n) filter (where hours <= 48) as in_time,
-        sum(n) filter (where hours > 48) as late,
+        sum(in_time) as in_time,
+        sum(n - in_time) as late,
         0 as waiting,
         0 as undecided
-    from rollup.disbursement_waits
+    from rollup.approvals_disbursed
     where day between :first and :last
         and (cardinality(cast(:tiers as text[])) = 0 or tier = any(cast(:tiers as text[])))
     group by day

@@ -15,9 +15,16 @@
 -- ttl: 60
 with seen as (
     select hours, sum(n) as disbursed, 0 as waiting, 0 as cancelled, sum(amount) as amount
+    from rollup.disbursement_waits_all
+    where cardinality(cast(:tiers as text[])) = 0
+        and day between :first and :last
+    group by hours
+    union all
+    select hours, sum(n), 0, 0, sum(amount)
     from rollup.disbursement_waits
-    where day between :first and :last
-        and (cardinality(cast(:tiers as text[])) = 0 or tier = any(cast(:tiers as text[])))
+    where cardinality(cast(:tiers as text[])) > 0
+        and tier = any(cast(:tiers as text[]))
+        and day between :first and :last
     group by hours
     union all
     -- Never disbursed: few, read by index.

@@ -15,7 +15,7 @@ with seen as (
         and (cardinality(cast(:tiers as text[])) = 0 or tier = any(cast(:tiers as text[])))
     union all
     select -n, -amount
-    from rollup.disbursement_waits
+    from rollup.approvals_disbursed
     where day > :last
         and (cardinality(cast(:tiers as text[])) = 0 or tier = any(cast(:tiers as text[])))
     union all

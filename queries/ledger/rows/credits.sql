@@ -145,14 +145,18 @@ from (
     union all
     (
         -- Up to 7 days and over 90 days late are many: the credits are walked through and looked up among them. What is
-        -- within a case is not made a join; grouped, they are expected to be few enough for memory, which they are. The
+        -- within a case is not made a join. That no id is null goes without saying; said like this, the planner expects
+        -- few enough of them for memory, which they are, and looks the credits up in a hash of the ids as they come. The
         -- walk begins with the youngest credit that can have an installment of these due days, where that is known.
         select c.*
         from bi.credits c
         cross join late
         where late.any_bucket
             and late.many
-            and case when true then c.credit_id in (select credit_id from candidate group by 1) end
+            and case
+                when true
+                then c.credit_id in (select credit_id from candidate where num_nulls(credit_id) = 0)
+            end
             and c.approved_at < case
                 when (select count(*) from rollup.state where name = 'first_dues') = 0 then 'infinity'
                 else (

@@ -36,14 +36,17 @@ active as (
     join cells on cells.slot < numbered.number
     union all
     -- The day itself, up to the cut: credits that came, and credits that went.
+    select pieces.day, t.tier, t.n, t.amount
+    from pieces
+    join rollup.disbursement_running_totals t on t.until = pieces.quarters_from and t.day = pieces.day
+    union all
     select pieces.day, q.tier, q.n, q.amount
     from pieces
-    join rollup.disbursement_quarters q
-        on q.quarter >= (select min(start_at) from cut) and q.quarter >= pieces.start_at and q.quarter < pieces.rows_from
+    join rollup.disbursement_quarters q on q.quarter >= pieces.quarters_from and q.quarter < pieces.quarters_until
     union all
-    select pieces.day, coalesce(c.sinosure_tier, ''), 1, c.principal
+    select pieces.day, coalesce(c.sinosure_tier, ''), pieces.sign, pieces.sign * c.principal
     from pieces
-    join bi.credits c on c.disbursed_at >= pieces.rows_from and c.disbursed_at < pieces.end_at
+    join bi.credits c on c.disbursed_at >= pieces.rows_from and c.disbursed_at < pieces.rows_until
     union all
     select cut.day, coalesce(c.sinosure_tier, ''), -1, -c.principal
     from cut

@@ -11,14 +11,17 @@
 -- with: cut, pieces
 -- ttl: 60
 with submitted as (
+    select pieces.day, nullif(t.tier, '') as tier, t.n
+    from pieces
+    join rollup.application_running_totals t on t.until = pieces.quarters_from and t.day = pieces.day
+    union all
     select pieces.day, nullif(q.tier, '') as tier, q.n
     from pieces
-    join rollup.application_quarters q
-        on q.quarter >= (select min(start_at) from cut) and q.quarter >= pieces.start_at and q.quarter < pieces.rows_from
+    join rollup.application_quarters q on q.quarter >= pieces.quarters_from and q.quarter < pieces.quarters_until
     union all
-    select pieces.day, nullif(a.sinosure_tier, ''), 1
+    select pieces.day, nullif(a.sinosure_tier, ''), pieces.sign
     from pieces
-    join bi.applications a on a.submitted_at >= pieces.rows_from and a.submitted_at < pieces.end_at
+    join bi.applications a on a.submitted_at >= pieces.rows_from and a.submitted_at < pieces.rows_until
 )
 select
     cut.day,

@@ -13,15 +13,19 @@
 -- with: cut, pieces
 -- ttl: 60
 with decided as (
+    select pieces.day, t.status, t.tier, t.reason, t.n
+    from pieces
+    join rollup.decision_running_totals t on t.until = pieces.quarters_from and t.day = pieces.day
+    where t.status in ('approved', 'rejected')
+    union all
     select pieces.day, q.status, q.tier, q.reason, q.n
     from pieces
-    join rollup.decision_quarters q
-        on q.quarter >= (select min(start_at) from cut) and q.quarter >= pieces.start_at and q.quarter < pieces.rows_from
+    join rollup.decision_quarters q on q.quarter >= pieces.quarters_from and q.quarter < pieces.quarters_until
     where q.status in ('approved', 'rejected')
     union all
-    select pieces.day, a.status, a.sinosure_tier, a.rejection_reason, 1
+    select pieces.day, a.status, a.sinosure_tier, a.rejection_reason, pieces.sign
     from pieces
-    join bi.applications a on a.decided_at >= pieces.rows_from and a.decided_at < pieces.end_at
+    join bi.applications a on a.decided_at >= pieces.rows_from and a.decided_at < pieces.rows_until
     where a.status in ('approved', 'rejected')
 ),
 decision as (

@@ -18,24 +18,41 @@ with decided as (
     select
         day,
         start_at - interval '48 hours' as start_at,
-        end_at - interval '48 hours' as end_at,
-        rows_from - interval '48 hours' as rows_from
+        quarters_until - interval '48 hours' as quarters_until,
+        rows_from - interval '48 hours' as rows_from,
+        rows_until - interval '48 hours' as rows_until,
+        sign,
+        ((start_at - interval '48 hours') at time zone :timezone)::date as approved_day
     from pieces
 ),
-approved as (
-    select decided.day, q.tier, q.in_time, q.due
+parts as (
+    -- Where the clock was changed in between, the 48 hours do not begin with a day, and no running total fits.
+    select
+        decided.*,
+        case
+            when start_at = approved_day::timestamp at time zone :timezone
+            then greatest(start_at, date_trunc('hour', quarters_until, 'UTC'))
+            else start_at
+        end as quarters_from
     from decided
-    join rollup.approval_quarters q
-        on q.quarter >= (select min(start_at) from decided)
-        and q.quarter >= decided.start_at and q.quarter < decided.rows_from
+),
+approved as (
+    select parts.day, t.tier, t.in_time, t.due
+    from parts
+    join rollup.approval_running_totals t on t.until = parts.quarters_from and t.day = parts.approved_day
+    where parts.quarters_from > parts.start_at
+    union all
+    select parts.day, q.tier, q.in_time, q.due
+    from parts
+    join rollup.approval_quarters q on q.quarter >= parts.quarters_from and q.quarter < parts.quarters_until
     union all
     select
         decided.day,
         coalesce(c.sinosure_tier, ''),
-        (coalesce(c.disbursed_at <= c.approved_at + interval '48 hours', false))::integer,
-        1
+        decided.sign * coalesce(c.disbursed_at <= c.approved_at + interval '48 hours', false)::integer,
+        decided.sign
     from decided
-    join bi.credits c on c.approved_at >= decided.rows_from and c.approved_at < decided.end_at
+    join bi.credits c on c.approved_at >= decided.rows_from and c.approved_at < decided.rows_until
     where not (
         c.status = 'cancelled' and c.disbursed_at is null
         and (c.closed_at is null or c.closed_at < c.approved_at + interval '48 hours')

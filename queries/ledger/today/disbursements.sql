@@ -12,14 +12,17 @@
 -- with: cut, pieces
 -- ttl: 60
 with disbursed as (
+    select pieces.day, nullif(t.tier, '') as tier, t.n, t.amount
+    from pieces
+    join rollup.disbursement_running_totals t on t.until = pieces.quarters_from and t.day = pieces.day
+    union all
     select pieces.day, nullif(q.tier, '') as tier, q.n, q.amount
     from pieces
-    join rollup.disbursement_quarters q
-        on q.quarter >= (select min(start_at) from cut) and q.quarter >= pieces.start_at and q.quarter < pieces.rows_from
+    join rollup.disbursement_quarters q on q.quarter >= pieces.quarters_from and q.quarter < pieces.quarters_until
     union all
-    select pieces.day, nullif(c.sinosure_tier, ''), 1, c.principal
+    select pieces.day, nullif(c.sinosure_tier, ''), pieces.sign, pieces.sign * c.principal
     from pieces
-    join bi.credits c on c.disbursed_at >= pieces.rows_from and c.disbursed_at < pieces.end_at
+    join bi.credits c on c.disbursed_at >= pieces.rows_from and c.disbursed_at < pieces.rows_until
 )
 select
     cut.day,

@@ -21,14 +21,17 @@ with call as (
         case when status <> 'success' then coalesce(nullif(error_code, ''), status) end as error,
         sum(n) as n
     from (
+        select pieces.day, t.integration, t.status, t.error_code, t.n
+        from pieces
+        join rollup.call_running_totals t on t.until = pieces.quarters_from and t.day = pieces.day
+        union all
         select pieces.day, q.integration, q.status, q.error_code, q.n
         from pieces
-        join rollup.call_quarters q
-            on q.quarter >= (select min(start_at) from cut) and q.quarter >= pieces.start_at and q.quarter < pieces.rows_from
+        join rollup.call_quarters q on q.quarter >= pieces.quarters_from and q.quarter < pieces.quarters_until
         union all
-        select pieces.day, k.integration, k.status, k.error_code, 1
+        select pieces.day, k.integration, k.status, k.error_code, pieces.sign
         from pieces
-        join bi.integration_calls k on k.called_at >= pieces.rows_from and k.called_at < pieces.end_at
+        join bi.integration_calls k on k.called_at >= pieces.rows_from and k.called_at < pieces.rows_until
     ) as made
     group by 1, 2, 3, 4
 )

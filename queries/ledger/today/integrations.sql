@@ -23,30 +23,56 @@ with bounds as (
         ) as end_at
 ),
 pieces as (
-    -- The week in quarters of an hour from the daily table, but for its first minutes, its last hour and what the last
-    -- refresh may not have found whole: these are read from the rows.
+    -- The week in hours and, at its ends, in quarters of an hour from the daily tables, but for its first minutes, its
+    -- last hour and what the last refresh may not have found whole: these are read from the rows.
     select
         bounds.*,
         end_at - interval '7 days' as week_at,
         date_bin('15 minutes', end_at - interval '7 days' + interval '15 minutes', timestamptz '2000-01-01 00:00Z')
             as rows_until,
-        date_bin(
-            '15 minutes',
-            least(end_at - interval '1 hour', (select min(refreshed_at) from rollup.state) - interval '15 minutes'),
-            timestamptz '2000-01-01 00:00Z'
+        greatest(
+            end_at - interval '7 days',
+            date_bin(
+                '15 minutes',
+                least(end_at - interval '1 hour', (select min(refreshed_at) from rollup.state) - interval '15 minutes'),
+                timestamptz '2000-01-01 00:00Z'
+            )
         ) as rows_from
     from bounds
 ),
-quarters as materialized (
-    select q.integration, q.quarter, q.status <> 'success' as failed, sum(q.n) as n
+ends as (
+    select
+        pieces.*,
+        date_trunc('hour', rows_until + interval '45 minutes', 'UTC') as hours_from,
+        date_trunc('hour', rows_from, 'UTC') as hours_until
     from pieces
+),
+spans as materialized (
+    select h.integration, h.hour as start_at, h.hour + interval '1 hour' as end_at, h.n - h.failed as succeeded, h.failed
+    from ends
+    join rollup.call_hours h on h.hour >= ends.hours_from and h.hour < ends.hours_until
+    union all
+    select
+        q.integration,
+        q.quarter,
+        q.quarter + interval '15 minutes',
+        case when q.status = 'success' then q.n else 0 end,
+        case when q.status = 'success' then 0 else q.n end
+    from ends
     join rollup.call_quarters q
-        on q.quarter >= (select rows_until from pieces) and q.quarter < (select rows_from from pieces)
-    group by 1, 2, 3
+        on q.quarter >= ends.rows_until and q.quarter < least(ends.hours_from, ends.rows_from)
+        or q.quarter >= greatest(ends.hours_from, ends.hours_until) and q.quarter < ends.rows_from
 ),
 latest as (
-    -- The quarters in which the last call succeeded and failed: their rows tell the moment.
-    select integration, failed, max(quarter) as quarter from quarters group by 1, 2
+    -- The spans with the last call that succeeded and the last that failed: of their rows the last tells the moment.
+    select
+        integration,
+        max(start_at) filter (where succeeded > 0) as succeeded_from,
+        max(end_at) filter (where succeeded > 0) as succeeded_until,
+        max(start_at) filter (where failed > 0) as failed_from,
+        max(end_at) filter (where failed > 0) as failed_until
+    from spans
+    group by 1
 ),
 recent as (
     select k.integration, k.called_at, k.status, k.duration_ms, k.error_code
@@ -60,22 +86,44 @@ recent as (
     union all
     select k.integration, k.called_at, k.status, k.duration_ms, k.error_code
     from latest
-    -- Each quarter by index, whatever the planner thinks of their number.
     cross join lateral (
         select *
         from bi.integration_calls k
-        where k.called_at >= latest.quarter
-            and k.called_at < latest.quarter + interval '15 minutes'
-            and k.integration = latest.integration
-            and (k.status <> 'success') = latest.failed
-        offset 0
+        where k.integration = latest.integration
+            and k.status = 'success'
+            and k.called_at >= latest.succeeded_from
+            and k.called_at < latest.succeeded_until
+        order by k.called_at desc
+        limit 1
+    ) as k
+    union all
+    select k.integration, k.called_at, k.status, k.duration_ms, k.error_code
+    from latest
+    cross join lateral (
+        select *
+        from bi.integration_calls k
+        where k.integration = latest.integration
+            and k.status <> 'success'
+            and k.called_at >= latest.failed_from
+            and k.called_at < latest.failed_until
+        order by k.called_at desc
+        limit 1
     ) as k
 ),
 earlier as (
     -- Of the day, what is not among the last rows.
-    select quarters.integration, sum(quarters.n) as calls, sum(quarters.n) filter (where failed) as failed
-    from quarters, pieces
-    where quarters.quarter >= pieces.start_at
+    select integration, sum(n) as calls, sum(n) filter (where status <> 'success') as failed
+    from (
+        select t.integration, t.status, t.n
+        from ends
+        join rollup.call_running_totals t
+            on t.until = greatest(ends.start_at, ends.hours_until) and t.day = cast(:day as date)
+        union all
+        select q.integration, q.status, q.n
+        from ends
+        join rollup.call_quarters q
+            on q.quarter >= greatest(ends.start_at, ends.hours_until) and q.quarter < ends.rows_from
+    ) as counted
     group by 1
 )
 select

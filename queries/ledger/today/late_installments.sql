@@ -19,8 +19,12 @@ reach as (
     select array_agg(day order by day) as days, max(day) as last_day from cut
 ),
 opened as (
-    -- Days with a part after their cut, which is over.
-    select *
+    -- Days with a part after their cut, which is over: minutes, quarters of an hour, hours, and quarters again where the
+    -- day does not end with an hour.
+    select
+        ends.*,
+        date_trunc('hour', quarters_from + interval '45 minutes', 'UTC') as hours_from,
+        date_trunc('hour', day_end, 'UTC') as hours_until
     from (
         select
             day,
@@ -44,13 +48,29 @@ late as (
     from numbered
     join cells on cells.slot < numbered.number
     union all
-    -- What was paid late on a day after its cut was late at the cut: whole quarters of an hour from their table, the
-    -- minutes before them from the rows. Where the cut is the present minute, the daily table is the state at the cut.
+    -- What was paid late on a day after its cut was late at the cut: its hours are the day's running total at its last
+    -- one less that at the first, quarters come from their table, the minutes before them from the rows. Where the cut is
+    -- the present minute, the daily table is the state at the cut.
+    select opened.day, t.bucket, t.n, t.amount
+    from opened
+    join rollup.paid_running_totals t on t.until = opened.hours_until and t.day = opened.day
+    where t.bucket > 0 and opened.hours_from < opened.hours_until
+    union all
+    select opened.day, t.bucket, -t.n, -t.amount
+    from opened
+    join rollup.paid_running_totals t on t.until = opened.hours_from and t.day = opened.day
+    where t.bucket > 0 and opened.hours_from < opened.hours_until
+    union all
     select opened.day, q.bucket, q.n, q.amount
     from opened
     join rollup.paid_quarters q
-        on q.quarter >= (select min(quarters_from) from opened)
-        and q.quarter >= opened.quarters_from and q.quarter < opened.day_end
+        on q.quarter >= opened.quarters_from and q.quarter < least(opened.hours_from, opened.day_end)
+    where q.bucket > 0
+    union all
+    select opened.day, q.bucket, q.n, q.amount
+    from opened
+    join rollup.paid_quarters q
+        on q.quarter >= greatest(opened.hours_from, opened.hours_until) and q.quarter < opened.day_end
     where q.bucket > 0
     union all
     select opened.day, 1 + width_bucket(opened.day - i.due_date, array[8, 16, 31, 61, 91]), 1, i.amount_due

@@ -14,15 +14,19 @@
 -- with: cut, pieces
 -- ttl: 60
 with attempt as (
+    select pieces.day, t.method, t.status, t.failure_code, t.n, t.amount
+    from pieces
+    join rollup.payment_running_totals t on t.until = pieces.quarters_from and t.day = pieces.day
+    where t.status in ('succeeded', 'failed')
+    union all
     select pieces.day, q.method, q.status, q.failure_code, q.n, q.amount
     from pieces
-    join rollup.payment_quarters q
-        on q.quarter >= (select min(start_at) from cut) and q.quarter >= pieces.start_at and q.quarter < pieces.rows_from
+    join rollup.payment_quarters q on q.quarter >= pieces.quarters_from and q.quarter < pieces.quarters_until
     where q.status in ('succeeded', 'failed')
     union all
-    select pieces.day, p.method, p.status, coalesce(p.failure_code, ''), 1, p.amount
+    select pieces.day, p.method, p.status, coalesce(p.failure_code, ''), pieces.sign, pieces.sign * p.amount
     from pieces
-    join bi.payments p on p.processed_at >= pieces.rows_from and p.processed_at < pieces.end_at
+    join bi.payments p on p.processed_at >= pieces.rows_from and p.processed_at < pieces.rows_until
     where p.status in ('succeeded', 'failed')
 ),
 payment as (

@@ -12,20 +12,23 @@
 -- with: cut, pieces
 -- ttl: 60
 with scored as (
+    select pieces.day, t.tier, t.model_version, t.n, t.score_sum
+    from pieces
+    join rollup.score_running_totals t on t.until = pieces.quarters_from and t.day = pieces.day
+    union all
     select pieces.day, q.tier, q.model_version, q.n, q.score_sum
     from pieces
-    join rollup.score_quarters q
-        on q.quarter >= (select min(start_at) from cut) and q.quarter >= pieces.start_at and q.quarter < pieces.rows_from
+    join rollup.score_quarters q on q.quarter >= pieces.quarters_from and q.quarter < pieces.quarters_until
     union all
     select
         pieces.day,
         -- Of a few scores each: by index, where a join might read all applications.
         coalesce((select a.sinosure_tier from bi.applications a where a.application_id = s.application_id), ''),
         s.model_version,
-        1,
-        s.score
+        pieces.sign,
+        pieces.sign * s.score
     from pieces
-    join bi.hase_scores s on s.calculated_at >= pieces.rows_from and s.calculated_at < pieces.end_at
+    join bi.hase_scores s on s.calculated_at >= pieces.rows_from and s.calculated_at < pieces.rows_until
 )
 select
     cut.day,

@@ -1,0 +1,24 @@
+-- title: Integration calls of the day so far
+-- description: A row is one business day, whole hour that ends on it and kind: the calls made on it until then.
+-- column: day date -- business day
+-- column: until timestamptz -- end of the hour (UTC), on the day or at its end
+-- column: integration text -- service that was called
+-- column: status text -- success, error, timeout or another
+-- column: error_code text -- error code; empty: none
+-- column: n bigint [count] -- calls
+with hours as (
+    select
+        (q.quarter at time zone :timezone)::date as day,
+        date_trunc('hour', q.quarter, 'UTC') + interval '1 hour' as hour_end,
+        q.integration, q.status, q.error_code,
+        sum(q.n) as n
+    from rollup.call_quarters q
+    group by 1, 2, 3, 4, 5
+)
+select h.day, until.until, h.integration, h.status, h.error_code, sum(h.n)::bigint as n
+from hours h
+-- What came in an hour is part of every later one of its day.
+cross join lateral generate_series(
+    h.hour_end, (h.day + 1)::timestamp at time zone :timezone, interval '1 hour'
+) as until (until)
+group by 1, 2, 3, 4, 5
