@@ -898,23 +898,30 @@ def _upwards(how: Measure, *values: pd.Series[Any]) -> dict[str, Any]:
     return {"axis": how.axis()}
 
 
-def _across(names: Sequence[str], title: str | None = None) -> alt.X:
-    """The axis of a column `_x` of names. They are written as small as need be before any is left out."""
-    longest = max((len(name) for name in names), default=1)
-    return alt.X(
-        "_x:N",
-        sort=list(names),
-        axis=alt.Axis(
-            title=title,
-            labelAngle=0,
-            labelLimit=110,
-            labelFontSize=alt.ExprRef(f"clamp(width / {max(len(names), 1) * longest * 0.66:.2f}, 8.5, 11)"),
-            ticks=False,
-            labelOverlap="greedy",
-            labelFlush=False,
-            titleAnchor="end",
-        ),
+def _names_axis(names: Sequence[str], title: str | None = None, **options: Any) -> alt.Axis:
+    """An axis of names, written as small as need be before any is left out; a range (30–39) takes two lines first."""
+    count, longest = max(len(names), 1), max((len(name) for name in names), default=1)
+    size = f"clamp(width / {count * longest * 0.66:.2f}, 8.5, 11)"
+    if any("–" in name for name in names):
+        part = max(len(line) for name in names for line in name.replace("–", "–\n", 1).split("\n"))
+        narrow = f"width < {count * longest * 0.66 * 8.5:.2f}"
+        size = f"{narrow} ? clamp(width / {count * part * 0.66:.2f}, 8.5, 11) : {size}"
+        options["labelExpr"] = f"{narrow} ? split(replace(datum.label, '–', '–\\n'), '\\n') : datum.label"
+    return alt.Axis(
+        title=title,
+        labelAngle=0,
+        labelFontSize=alt.ExprRef(size),
+        ticks=False,
+        labelOverlap="greedy",
+        labelFlush=False,
+        titleAnchor="end",
+        **options,
     )
+
+
+def _across(names: Sequence[str], title: str | None = None) -> alt.X:
+    """The place of a column `_x` of names."""
+    return alt.X("_x:N", sort=list(names), axis=_names_axis(names, title, labelLimit=110))
 
 
 @kept
@@ -1243,15 +1250,7 @@ def heatmap(
     else:
         frame["_name_x"] = named(data[x], x_names)
         columns = in_order(data[x], x_order, x_names)
-        axis = alt.Axis(
-            title=x_title,
-            labelAngle=0,
-            ticks=False,
-            domain=False,
-            labelOverlap="greedy",
-            labelFlush=False,
-            titleAnchor="end",
-        )
+        axis = _names_axis(columns, x_title, domain=False)
         across = alt.X("_name_x:N", sort=columns, axis=axis, scale=alt.Scale(padding=0))
         extent = {"x": across}
     down = alt.Y(
@@ -1296,9 +1295,8 @@ def heatmap(
     cells = alt.Chart(frame).mark_rect(**_cursor(drill)).encode(**extent, y=down, color=colour, tooltip=tooltip)
     layers: list[Any] = [_clickable(cells, _pick(drill))]
     if text:
-        # Where light and dark writing are read equally well on the scale's colour.
-        middle = ends[0] + (ends[1] - ends[0]) * (0.5 if is_dark() else 0.68)
-        strong = ("#0f1418", "#e8e6e1") if is_dark() else ("#ffffff", "#1d2530")
+        # Black or white, whichever stands out more: any paler pair is below 4.5:1 (WCAG) on the middle shades.
+        on_pale = "contrast(scale('color', datum._v), 'black') > contrast(scale('color', datum._v), 'white')"
         # On a phone a cell is narrow: smaller writing, and none where even that would run into its neighbour.
         cell = f"width / {max(frame['_name_x'].nunique(), 1)}"
         size = alt.ExprRef(f"{cell} < 21 ? 0 : min(11, {cell} / 3.2)")
@@ -1313,7 +1311,7 @@ def heatmap(
                 y=down,
                 text="_short:N",
                 tooltip=tooltip,
-                color=alt.condition(f"datum._v > {middle}", alt.value(strong[0]), alt.value(strong[1])),
+                color=alt.condition(on_pale, alt.value("#000000"), alt.value("#ffffff")),
             )
         )
     if over_time:

@@ -207,12 +207,25 @@ def test_a_chart_of_nothing_but_unknown_values_says_so_and_is_no_table_of_them()
         assert figure.data.attrs["answer"] == "stamp"
 
 
-def test_names_below_bars_shrink_before_any_is_left_out():
+@pytest.mark.parametrize("kind", ["bar", "heatmap"])
+def test_names_of_ten_bands_shrink_then_take_two_lines_before_any_is_left_out(kind):
     bands = [f"{low}–{low + 9}" for low in range(0, 90, 10)] + ["90–100"]
-    frame = pd.DataFrame({"band": bands, "share": 0.1})
-    chart = charts.bar(frame, x="band", y="share", unit="share", title="Share").chart.to_dict()
-    size = chart["layer"][0]["encoding"]["x"]["axis"]["labelFontSize"]["expr"]
-    assert size == "clamp(width / 39.60, 8.5, 11)"
+    made = pd.DataFrame({"x": bands, "y": "a", "n": range(1, 11)})
+    more = {"y": "n"} if kind == "bar" else {"y": "y", "value": "n", "x_order": bands}
+    spec = getattr(charts, kind)(made, x="x", unit="count", **more, **T).chart.to_dict()
+
+    def labels(width: int) -> tuple[list[str], set[float]]:
+        svg = vl_convert.vegalite_to_svg({**spec, "width": width, "autosize": "pad"})
+        found = re.findall(r'<text(?=[^>]*font-size="([\d.]+)px")([^>]*)>((?:<tspan[^>]*>[^<]*</tspan>)+|[^<]*)<', svg)
+        shown = [(size, words) for size, how, words in found if "–" in words and 'opacity="0"' not in how]
+        lines = [re.sub(r"<[^>]*>", "", words.replace("</tspan><tspan", "|</tspan><tspan")) for _, words in shown]
+        return lines, {float(size) for size, _ in shown}
+
+    assert labels(900) == (bands, {11})
+    lines, [size] = labels(380)
+    assert lines == bands
+    assert 8.5 < size < 11
+    assert labels(250) == ([band.replace("–", "–|") for band in bands], {11})
 
 
 def test_nothing_but_zeros_stand_at_the_foot_of_their_axis():
@@ -337,21 +350,39 @@ def test_the_scale_of_tiers_stands_in_its_own_order_and_none_comes_last():
     assert scales.in_order([3, 1, 2], names=scales.dpd_names()) == ["1–7", "8–15", "16–30"]
 
 
-@pytest.mark.parametrize("dark", [False, True])
-def test_colours_are_told_apart_from_their_ground(monkeypatch, dark):
-    monkeypatch.setattr(scales, "is_dark", lambda: dark)
+def contrast(one: str, other: str) -> float:
+    """WCAG's, of two colours as #rrggbb or rgb(r, g, b)."""
 
     def light(colour: str) -> float:
-        parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+        hexed = [int(colour[place : place + 2], 16) for place in (1, 3, 5)] if colour.startswith("#") else []
+        parts = [part / 255 for part in hexed or map(int, re.findall(r"\d+", colour))]
         linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
-    ground = light(scales.ground())
+    less, more = sorted([light(one), light(other)])
+    return (more + 0.05) / (less + 0.05)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_colours_are_told_apart_from_their_ground(monkeypatch, dark):
+    monkeypatch.setattr(scales, "is_dark", lambda: dark)
     # The lightest of days past due and the paler hues are areas, not lines: WCAG's 3:1 holds for what must be read.
     for name in scales.COLOURS:
-        colour = light(scales.colours_of([name])[0])
-        contrast = (max(colour, ground) + 0.05) / (min(colour, ground) + 0.05)
-        assert contrast > (2.4 if dark else 1.4), (name, contrast)
+        told = contrast(scales.colours_of([name])[0], scales.ground())
+        assert told > (2.4 if dark else 1.4), (name, told)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_what_a_cell_says_is_read_on_each_shade(monkeypatch, dark):
+    monkeypatch.setattr(scales, "is_dark", lambda: dark)
+    made = pd.DataFrame({"x": [f"{n}" for n in range(51)], "y": "a", "share": [n / 50 for n in range(51)]})
+    spec = charts.heatmap(made, x="x", y="y", value="share", unit="share", text=True, domain=(0, 1), **T)
+    svg = vl_convert.vegalite_to_svg({**spec.chart.to_dict(), "width": 2000})
+    cells = re.findall(r'aria-roledescription="rect mark"[^>]*fill="([^"]+)"', svg)
+    texts = re.findall(r'<text[^>]*fill="([^"]+)"[^>]*>[\d.]+ %<', svg)
+    assert len(cells) == len(texts) == 51
+    told = {n: contrast(*pair) for n, pair in enumerate(zip(cells, texts, strict=True))}
+    assert min(told.values()) >= 4.5, told
 
 
 def test_a_name_without_a_meaning_is_grey_among_tiers_and_told_apart_among_its_like():
