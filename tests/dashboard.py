@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, sync_playwright
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from demo.servers import Child, answers, free_port
 
@@ -148,6 +149,44 @@ class Viewer:
         while words not in self.text():
             assert time.monotonic() < until, f"{words!r} did not appear; the page says: {self.text()}"
             time.sleep(0.2)
+
+    def open_rows(self, mark: Locator, panel: str) -> Locator:
+        """Click a mark of a panel's chart; the rows that open. A refresh of the panel can swallow a click."""
+        opened = self.page.locator(f".st-key-rows-{panel}")
+        mark.scroll_into_view_if_needed()
+        for _ in range(5):
+            # Where it stands, also where a line or a rule is drawn over it.
+            place = mark.bounding_box()
+            assert place is not None
+            self.page.mouse.click(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
+            with contextlib.suppress(PlaywrightTimeout):
+                opened.locator('[data-testid="stDataFrame"]').wait_for(timeout=8_000)
+                break
+        self.drawn()
+        return opened
+
+    def follow_first_row(self, opened: Locator) -> str:
+        """Click the first id that leads somewhere in the first of opened rows; the address it leads to."""
+        cells = opened.locator('[data-testid="stDataFrame"] canvas').first
+        cells.evaluate("one => one.scrollIntoView({block: 'center'})")
+        self.drawn()
+        # What follows the path changes first.
+        began = self.page.url.partition("?")[0]
+        # Cells are drawn on a canvas, and take clicks once they are painted, which nothing in the page tells.
+        for _ in range(4):
+            place = cells.bounding_box()
+            assert place is not None
+            for left in range(12, int(place["width"]), 12):
+                self.page.mouse.move(place["x"] + left, place["y"] + 35 * 1.5)
+                self.page.wait_for_timeout(60)
+                if cells.evaluate("canvas => canvas.style.cursor") == "pointer":
+                    self.page.mouse.click(place["x"] + left, place["y"] + 35 * 1.5)
+                    with contextlib.suppress(PlaywrightTimeout):
+                        self.page.wait_for_url(lambda url: url.partition("?")[0] != began, timeout=10_000)
+                        self.drawn()
+                        return self.page.url
+                    break
+        return self.page.url
 
 
 @contextlib.contextmanager

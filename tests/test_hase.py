@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import re
 from collections import Counter
@@ -11,6 +12,7 @@ from pathlib import Path
 from statistics import fmean, median
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urljoin
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -18,6 +20,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from playwright.sync_api import Locator
 from sqlalchemy import create_engine
 from streamlit.testing.v1 import AppTest
 
@@ -25,7 +28,7 @@ import components
 import queries
 from components.filters import days_of
 from queries import Prometheus, SourceError, Sources, hase, sources
-from tests.dashboard import chromium, chromium_path, serve, viewer
+from tests.dashboard import Viewer, chromium, chromium_path, serve, viewer
 from tests.test_today_queries import COLUMNS, midnight, row
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -980,4 +983,59 @@ def test_a_click_on_a_bar_opens_its_credits_and_a_row_its_credit(ledger, server_
         table.scroll_into_view_if_needed()
         table.click(position={"x": 40, "y": 35 * 1.5})
         window.page.wait_for_url("**/credit?*", timeout=30_000)
+        window.assert_clean()
+
+
+def downloaded(window: Viewer, opened: Locator) -> pd.DataFrame:
+    """All of the opened rows, in their order, as the link of their file gives them."""
+    link = opened.get_by_role("link", name="CSV").get_attribute("href") or ""
+    answer = window.page.request.get(urljoin(window.page.url, link))
+    assert answer.ok, answer.text()
+    return pd.read_csv(io.BytesIO(answer.body()), dtype={"credit_id": "str"}, keep_default_na=False)
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(chromium_path() is None, reason="No Chromium on this machine")
+def test_a_click_on_a_rate_or_on_a_score_opens_exactly_its_rows_and_a_score_leads_to_its_credit(ledger, server_dir):
+    rows = company()
+    fill(ledger, rows)
+    env = {"MIRADOR_LEDGER_URL": ledger.reader, "MIRADOR_LANGUAGE": "en"}
+    asked = "/hase?period=last_12_months&events=off&compare=none"
+    span = hase.outcome_months(*days_of("last_12_months", TODAY), TODAY)
+    raw = raw_outcomes(rows)
+    raw = raw[(raw["month"] >= span.first) & (raw["month"] <= span.last) & raw["state"].isin(["bad", "good"])]
+    first, last = days_of("last_12_months", TODAY)
+    scores = [one for one in rows["hase_scores"] if first <= local_day(one.calculated_at) <= last]
+    with (
+        serve(server_dir, env, ready="/readyz") as dashboard,
+        chromium() as browser,
+        viewer(browser, locale="en-US", viewport={"width": 1440, "height": 1000}) as window,
+    ):
+        window.open(f"{dashboard.url}{asked}&section=prediction", timeout=60)
+        dots = window.page.locator('.st-key-panel-late_rate_by_band svg path[aria-roledescription="point"]')
+        assert dots.count() == len(set(hase.band_of(raw["score"], 10)))
+        dot = dots.nth(1)
+        found = re.search(r"HASE score: (\d+)–(\d+)", dot.get_attribute("aria-label") or "")
+        assert found, dot.get_attribute("aria-label")
+        opened = window.open_rows(dot, "late_rate_by_band")
+        behind = raw[raw["score"].between(int(found[1]), int(found[2]))]
+        assert 0 < len(behind) < len(raw)
+        window.wait_for_text(f"{len(behind)} rows: ")
+        assert f"HASE {found[1]}–{found[2]}" in opened.inner_text()
+        assert "rows have changed since" not in opened.inner_text()
+        shown = downloaded(window, opened)
+        assert sorted(shown["credit_id"]) == sorted(str(number) for number in behind.index)
+
+        window.open(f"{dashboard.url}{asked}&section=scores", timeout=60)
+        bars = window.page.locator('.st-key-panel-scores_of_the_period svg path[aria-roledescription="bar"]')
+        # The highest score: all of its applications were approved.
+        opened = window.open_rows(bars.last, "scores_of_the_period")
+        highest = max(one.score for one in scores)
+        behind = sorted((one for one in scores if one.score == highest), key=lambda one: one.calculated_at)
+        window.wait_for_text(f"{len(behind)} rows: ")
+        assert "rows have changed since" not in opened.inner_text()
+        shown = downloaded(window, opened)
+        assert [*shown["score_id"]] == [one.score_id for one in reversed(behind)], "the newest first"
+        assert f"/credit?id={shown['credit_id'].iloc[0]}&" in window.follow_first_row(opened) + "&"
+        window.drawn()
         window.assert_clean()

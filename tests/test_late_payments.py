@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import re
+import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -18,6 +19,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from playwright.sync_api import Locator
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 from sqlalchemy import create_engine
 from streamlit.testing.v1 import AppTest
@@ -1005,4 +1007,99 @@ def test_a_click_on_a_bucket_opens_its_installments_and_a_row_its_credit(filled,
                 window.page.wait_for_url("**/credit?*", timeout=5_000)
                 break
         assert re.search(r"/credit\?id=k[0-3](&events=off)?$", window.page.url)
+        window.assert_clean()
+
+
+def cells(opened: Locator, row: int) -> list[str]:
+    """What stands in a row of a table, as a screen reader has it; nothing until it is painted."""
+    return [
+        one.text_content() or "" for one in opened.locator(f'[data-testid^="glide-cell-"][data-testid$="-{row}"]').all()
+    ]
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(chromium_path() is None, reason="No Chromium on this machine")
+def test_opened_rows_are_sorted_and_paged_in_the_chosen_order_and_lead_to_their_credits(ledger, server_dir):
+    today = datetime.now(ZONE).date()
+    # Sixty of one bucket: neither the days nor the amounts are in the order of the ids, and no amount comes twice.
+    owed = {number: Decimal(100 + number * 37 % 61) for number in range(60)}
+    ledger.fill(
+        {
+            "credits": [row(credit_id=f"k{number}") for number in owed],
+            "installments": [
+                row(credit_id=f"k{number}", due_date=today - (8 + number % 8) * DAY, amount_due=amount)
+                for number, amount in owed.items()
+            ],
+        }
+    )
+    by_amount = sorted(owed, key=lambda number: owed[number])
+    env = {"MIRADOR_LEDGER_URL": ledger.reader, "MIRADOR_LANGUAGE": "en"}
+    with (
+        serve(server_dir, env, ready="/readyz") as dashboard,
+        chromium() as browser,
+        viewer(browser, locale="en-US", viewport={"width": 1440, "height": 1000}) as window,
+    ):
+        window.open(f"{dashboard.url}/late_payments?events=off&compare=none&section=all")
+        bars = window.page.locator('.st-key-panel-late_by_bucket svg path[aria-roledescription="bar"]')
+        opened = window.open_rows(max(bars.all(), key=lambda bar: bar.bounding_box()["height"]), "late_by_bucket")
+        window.wait_for_text("60 rows: ")
+
+        def stands_first(number: int) -> None:
+            """Wait until the first row is the installment of this credit."""
+            until = time.monotonic() + 20
+            while f"k{number}" not in (seen := cells(opened, 0)):
+                assert time.monotonic() < until, (number, seen)
+                time.sleep(0.2)
+
+        def sort(words: str) -> None:
+            box = opened.get_by_role("combobox")
+            # In the middle of the window: its list closes when the page scrolls.
+            box.evaluate("one => one.scrollIntoView({block: 'center'})")
+            window.drawn()
+            option = window.page.get_by_role("option", name=words, exact=True)
+            for _ in range(5):
+                box.click()
+                with contextlib.suppress(PlaywrightTimeout):
+                    option.click(timeout=3_000)
+                    break
+
+        def turn(name: str, rows: str) -> None:
+            opened.get_by_role("button", name=name).click()
+            opened.get_by_text(f"{rows} of 60").wait_for(timeout=20_000)
+
+        # As it opens: due last; of those that are alike the one with the greatest id.
+        stands_first(max(number for number in owed if number % 8 == 0))
+        turn("Next", "51–60")
+        sort("Amount due, largest first")
+        opened.get_by_text("1–50 of 60").wait_for(timeout=20_000)
+        stands_first(by_amount[-1])
+        turn("Next", "51–60")
+        stands_first(by_amount[9])
+        turn("Back", "1–50")
+        stands_first(by_amount[-1])
+        sort("Amount due, smallest first")
+        stands_first(by_amount[0])
+        turn("Next", "51–60")
+        stands_first(by_amount[50])
+        assert window.follow_first_row(opened).partition("?")[2].startswith(f"id=k{by_amount[50]}")
+        window.drawn()
+        assert f"k{by_amount[50]}" in window.text()
+        window.assert_clean()
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(chromium_path() is None, reason="No Chromium on this machine")
+def test_a_click_on_a_failure_code_opens_its_payments_and_a_payment_its_credit(filled, ledger, server_dir):
+    env = {"MIRADOR_LEDGER_URL": ledger.reader, "MIRADOR_LANGUAGE": "en"}
+    with (
+        serve(server_dir, env, ready="/readyz") as dashboard,
+        chromium() as browser,
+        viewer(browser, locale="en-US", viewport={"width": 1440, "height": 1000}) as window,
+    ):
+        window.open(f"{dashboard.url}/late_payments?events=off&compare=none&section=all")
+        bars = window.page.locator('.st-key-panel-failure_codes svg path[aria-roledescription="bar"]')
+        opened = window.open_rows(bars.first, "failure_codes")
+        window.wait_for_text("1 row: ")
+        assert "rows have changed since" not in opened.inner_text()
+        assert "/credit?id=k5" in window.follow_first_row(opened)
         window.assert_clean()
