@@ -310,5 +310,10 @@ def integrations() -> Figure:
                 st.markdown(_integration(row))
                 page = Path(__file__).with_name("integrations.py")
                 if page.exists():
-                    st.page_link(page, label=_("Look into it"), query_params={"integration": row.integration})
+                    st.page_link(
+                        page,
+                        label=_("Look into it"),
+                        icon=":material/arrow_forward:",
+                        query_params={"integration": row.integration},
+                    )
     return Figure(None, frame, drawn=True)
