@@ -178,8 +178,8 @@ def _placed(
 
             guarded(draw, key=f"kpi:{key}")
             if page:
-                # By its own name, below: a title that was the link would be cut on a phone, and an arrow beside the title
-                # needs a container of its own, which cost Today a tenth of its time.
+                # By its own name, below: a title that was the link would be cut on a phone, and an arrow beside the
+                # title needs a container of its own, which cost Today a tenth of its time.
                 st.page_link(page, icon=":material/arrow_forward:")
 
     # The frame stands outside what is drawn anew: so neighbours are equally tall.

@@ -58,14 +58,14 @@ def params(chosen: Filters) -> dict[str, Any]:
     }
 
 
-def asked(name: str, chosen: Filters | None = None) -> pd.DataFrame:
+def asked(name: str, chosen: Filters | None = None, **more: Any) -> pd.DataFrame:
     """The answer of a query of this page for the period (or the compared one)."""
-    return queries.ledger(f"approvals/{name}", params(chosen or filters))
+    return queries.ledger(f"approvals/{name}", params(chosen or filters) | more)
 
 
-def compared(name: str) -> pd.DataFrame | None:
+def compared(name: str, **more: Any) -> pd.DataFrame | None:
     """The same of the compared period, or None when nothing is compared."""
-    return asked(name, filters.other) if filters.other else None
+    return asked(name, filters.other, **more) if filters.other else None
 
 
 def tiers_known() -> list[str]:
@@ -296,7 +296,7 @@ def pending() -> Number:
 
 def median_time() -> Number:
     """The median time to decision, from classes of times."""
-    now, then = asked("decision_times"), compared("decision_times")
+    now, then = asked("decision_times", by_day=False), compared("decision_times", by_day=False)
     low, about, high = approvals.median_seconds(now)
     return Number(
         about,

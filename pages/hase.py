@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -46,15 +47,25 @@ STATES = ("bad", "good")
 # --- what is asked ----------------------------------------------------------------------------------------------------
 
 
-def asked(name: str, chosen: Filters | None = None, **more: Any) -> pd.DataFrame:
+def asked(name: str, chosen: Filters | None = None, *, deadline: float | None = None, **more: Any) -> pd.DataFrame:
     """The answer of a query of this page for the period (or another choice)."""
-    return queries.ledger(f"hase/{name}", {**(chosen or filters), **more})
+    return queries.ledger(f"hase/{name}", {**(chosen or filters), **more}, deadline=deadline)
+
+
+# For how long the page, before its first panel, waits for the ledger in all: what it then lacks are choices of filters.
+HEAD_SECONDS = 4.0
+head_until = time.monotonic() + HEAD_SECONDS
+
+
+def head_seconds(most: float = 2.0) -> float:
+    """How long the next question of the head may take; what is remembered is there at once."""
+    return min(most, max(head_until - time.monotonic(), 0.05))
 
 
 def named_by(query: str, column: str, key: str) -> list[str]:
     """The names that the ledger has, for a filter; while it does not answer those that the link asks for."""
     try:
-        return [str(name) for name in queries.ledger(f"hase/{query}", {"last": today}, deadline=2)[column]]
+        return [str(name) for name in queries.ledger(f"hase/{query}", {"last": today}, deadline=head_seconds())[column]]
     except queries.SourceError:
         return list(st.query_params.get_all(key))
 
@@ -62,7 +73,7 @@ def named_by(query: str, column: str, key: str) -> list[str]:
 def first_day() -> date:
     """The first day with a score; two years back while the ledger does not answer."""
     try:
-        found = queries.ledger("hase/models", {"last": today}, deadline=2)["first_day"].min()
+        found = queries.ledger("hase/models", {"last": today}, deadline=head_seconds())["first_day"].min()
     except queries.SourceError:
         found = pd.NaT
     return today - timedelta(days=730) if pd.isna(found) else found.date()
@@ -94,14 +105,14 @@ def stamped(frame: pd.DataFrame, source: pd.DataFrame) -> pd.DataFrame:
 
 def cutoff_of(last: date) -> tuple[int | None, bool]:
     """The cut-off that applied on a day, and whether people wrote it down; else it is estimated."""
-    written = hase.written_cutoff(queries.events(last - timedelta(days=730), last))
+    written = hase.written_cutoff(queries.events(last - timedelta(days=730), last, kinds=("cutoff",)))
     if written is not None:
         return written, True
     month = last.replace(day=1)
     span = {"first_month": hase.add_months(month, -2), "last_month": month}
     try:
         # Of all tiers and models: the rule is one, and a tier follows from the score.
-        return hase.present_cutoff(queries.ledger("hase/scored_and_approved", span, deadline=3)), False
+        return hase.present_cutoff(queries.ledger("hase/scored_and_approved", span, deadline=head_seconds())), False
     except queries.SourceError:
         return None, False
 
@@ -133,7 +144,7 @@ months_asked = {"first_month": outcome_span.first, "last_month": outcome_span.la
 def drift_months() -> list[date]:
     """The months that have scores, the newest first; none while the ledger does not answer."""
     try:
-        months = asked("by_month", months=MONTHS_OF_DRIFT)["month"]
+        months = asked("by_month", deadline=head_seconds(), months=MONTHS_OF_DRIFT)["month"]
     except queries.SourceError:
         return []
     return [month.date() for month in sorted(months.unique(), reverse=True)]

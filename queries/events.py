@@ -16,7 +16,7 @@ guessing. It is written down by people.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import date, datetime, time, timedelta
 
 import pandas as pd
@@ -30,13 +30,15 @@ INCIDENT_DAYS = 93
 COLUMNS = ["kind", "title", "starts_at", "ends_at", "source", "link", "id", "created_by"]
 
 
-def events(first: date, last: date) -> pd.DataFrame:
+def events(first: date, last: date, kinds: Collection[str] = KINDS) -> pd.DataFrame:
     """Events that touch the days from `first` to `last`, both inclusive, in the order of their start.
 
     Columns: `kind` (one of KINDS), `title` (as told; names, numbers and percent signs where Mirador writes it, so that it
     needs no language), `starts_at` and `ends_at` (configured zone; no end: a moment, or an incident or alert that still
     runs), `source` (ledger, incidents, alertmanager, deployment, person), `link` (text or null), and for those that can be changed
     `id` and `created_by` (null for the others). Incidents of integrations are told in periods of up to 93 days.
+
+    `kinds` are those that are wanted: what holds no other is not asked.
 
     Never raises for a source: what does not answer is missing, and `frame.attrs["missing"]` holds a sentence for each.
     """  # noqa: E501
@@ -52,11 +54,16 @@ def events(first: date, last: date) -> pd.DataFrame:
 
     kept = told(lambda: _kept(first, last))
     # Who has waited once for the state database does not wait again.
-    parts = [told(lambda: _models(first, last)), kept, told(lambda: _opened(first, last, hurried=kept is None))]
-    if (last - first).days < INCIDENT_DAYS:
-        parts.append(told(lambda: _incidents(first, last)))
+    parts = [kept]
+    if "model" in kinds:
+        parts.append(told(lambda: _models(first, last)))
+    if "incident" in kinds:
+        parts.append(told(lambda: _opened(first, last, hurried=kept is None)))
+        if (last - first).days < INCIDENT_DAYS:
+            parts.append(told(lambda: _incidents(first, last)))
     found = [part for part in parts if part is not None and not part.empty]
     frame = pd.concat(found, ignore_index=True) if found else _none()
+    frame = frame[frame["kind"].isin(list(kinds))]
     frame = frame.sort_values(["starts_at", "kind", "title"], ignore_index=True)
     frame.attrs = {"missing": tuple(missing)}
     return frame

@@ -462,7 +462,11 @@ def test_the_bounds_of_times_hold_the_times_from_the_rows(ledger, scene, grain):
         part = between(rows, "decided", one.first.date(), one.last.date())
         assert one.decisions == len(part)
         holds((one.low, one.seconds, one.high), part["took"], float(one.quantile[1:]) / 100)
-    holds(approvals.median_seconds(frame), rows["took"], 0.5)
+    whole = ledger.ask("approvals/decision_times", **scene.params, by_day=False)
+    assert whole["day"].isna().all()
+    assert whole["bucket"].is_unique
+    for one in (frame, whole):
+        holds(approvals.median_seconds(one), rows["took"], 0.5)
     for one in approvals.funnel(ledger.ask("approvals/steps", **scene.params)).itertuples():
         count, seconds = taken(scene)[one.step]
         assert one.n == count

@@ -267,6 +267,18 @@ def test_a_page_whose_source_hangs_is_left_at_once(company, server_dir, browser)
     assert min(took) < 0.1, took
 
 
+def test_a_business_page_stands_before_a_ledger_that_hangs_has_answered(company, server_dir, browser):
+    """The filters' choices and HASE's months wait a bounded while; the panels then wait behind their skeletons."""
+    env = {**company.env, "MIRADOR_QUERY_TIMEOUT": "25"}
+    with locked(company.postgres.url()), serve(server_dir, env) as slow:
+        for page in ("approvals", "disbursements", "late_payments", "hase"):
+            with viewer(browser) as window:
+                window.page.goto(f"{slow.url}/{page}?baseline=2026-09", wait_until="commit")
+                window.page.wait_for_selector('[data-testid^="stSkeleton"]', timeout=12_000)
+                # What cannot be read yet is still asked for.
+                assert "baseline=2026-09" in window.page.url
+
+
 def test_the_health_of_the_process_does_not_hang_on_its_sources(dashboard, company):
     with held(company.postgres.pid):
         began = time.monotonic()

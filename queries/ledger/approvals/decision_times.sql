@@ -5,8 +5,9 @@
 -- param: last date -- last day of the period
 -- param: tiers text[] = {} -- Sinosure tiers; none is all, an empty name is no tier
 -- param: bands integer[] = {} -- HASE bands by their lower edge; none is all, -1 is no score
+-- param: by_day boolean = true -- false: the period as a whole, without days
 -- param: timezone text = $timezone -- the zone whose days are business days
--- column: day date -- day of the decision
+-- column: day date -- day of the decision; null for the period as a whole
 -- column: bucket integer -- log bucket of the seconds since submission: from 2^(bucket / 8) up to 2^((bucket + 1) / 8) s
 -- column: n integer [count] -- applications decided
 -- ttl: 60
@@ -41,7 +42,7 @@ with cells as (
         and (cardinality(cast(:tiers as text[])) = 0 or coalesce(a.sinosure_tier, '') = any(cast(:tiers as text[])))
 )
 
-select day, bucket, sum(n) as n
+select case when cast(:by_day as boolean) then day end as day, bucket, sum(n) as n
 from cells
-group by day, bucket
-order by day, bucket
+group by 1, 2
+order by 1, 2

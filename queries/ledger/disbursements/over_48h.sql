@@ -33,7 +33,7 @@ with seen as (
         (c.status = 'cancelled' or moment.as_of > c.approved_at + interval '48 hours')::integer,
         (c.status <> 'cancelled' and moment.as_of <= c.approved_at + interval '48 hours')::integer
     from bi.credits c
-    cross join (select coalesce(cast(:as_of as timestamptz), date_trunc('minute', now())) as as_of) as moment
+    cross join (select coalesce(cast(:as_of as timestamptz), date_trunc('minute', now())) as as_of offset 0) as moment
     where c.disbursed_at is null
         and c.approved_at >= cast(:first as date)::timestamp at time zone :timezone
         and c.approved_at < (cast(:last as date) + 1)::timestamp at time zone :timezone

@@ -29,17 +29,17 @@ with seen as (
     union all
     -- Never disbursed: few, read by index.
     select
-        greatest(ceil(extract(epoch from until.moment - c.approved_at) / 3600), 0)::integer,
+        -- A double holds these seconds exactly, to the microsecond, and costs half of what a numeric does.
+        greatest(ceil(extract(epoch from until.moment - c.approved_at)::double precision / 3600), 0)::integer,
         0,
         (c.status <> 'cancelled')::integer,
         (c.status = 'cancelled')::integer,
         0
     from bi.credits c
+    -- The present moment is worked out once, not for each credit.
+    cross join (select coalesce(cast(:as_of as timestamptz), date_trunc('minute', now())) as as_of offset 0) as present
     cross join lateral (
-        select case
-            when c.status = 'cancelled' then c.closed_at
-            else coalesce(cast(:as_of as timestamptz), date_trunc('minute', now()))
-        end as moment
+        select case when c.status = 'cancelled' then c.closed_at else present.as_of end as moment
     ) as until
     where c.disbursed_at is null
         and c.approved_at >= cast(:first as date)::timestamp at time zone :timezone

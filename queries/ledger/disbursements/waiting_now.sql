@@ -15,7 +15,7 @@ select
     coalesce(sum(c.principal) filter (where c.approved_at < moment.as_of - interval '48 hours'), 0) as over_48h_amount,
     min(c.approved_at) as oldest_approved_at
 from bi.credits c
-cross join (select coalesce(cast(:as_of as timestamptz), date_trunc('minute', now())) as as_of) as moment
+cross join (select coalesce(cast(:as_of as timestamptz), date_trunc('minute', now())) as as_of offset 0) as moment
 where c.disbursed_at is null
     and c.status <> 'cancelled'
     and c.approved_at < moment.as_of
