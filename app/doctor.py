@@ -150,7 +150,7 @@ INDEXES: dict[str, tuple[IndexRule, ...]] = {
             holds=("credit_id", "amount_due", "amount_paid"),
             rows="paid_at is null",
         ),
-        IndexRule(("due_date", "paid_at"), "the rows of first-payment defaults", rows="sequence = 1"),
+        IndexRule(("due_date", "installment_id"), "the rows of first-payment defaults", rows="sequence = 1"),
         IndexRule(("updated_at",), _REFRESH),
     ),
     "payments": (

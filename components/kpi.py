@@ -212,7 +212,6 @@ def _draw(label: str, card: Card) -> str:
         label_visibility="collapsed",
         chart_data=history if len(history) > 1 else None,
         chart_type="line",
-        help=card.definition,
     )
     return "  \n".join(_facts(card))
 
@@ -230,7 +229,6 @@ def _draw_number(label: str, one: Number) -> str:
         delta_color="off" if arrow == "off" else good,  # type: ignore[arg-type]
         delta_arrow=arrow,  # type: ignore[arg-type]
         label_visibility="collapsed",
-        help=one.definition,
     )
     first = one.note
     if not first and one.target is not None:

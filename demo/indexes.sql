@@ -18,7 +18,7 @@ create index if not exists installments_paid_at on bi.installments (paid_at) inc
     where paid_at is not null;
 create index if not exists installments_unpaid on bi.installments (due_date, installment_id)
     include (credit_id, amount_due, amount_paid) where paid_at is null;
-create index if not exists installments_first on bi.installments (due_date, paid_at) where sequence = 1;
+create index if not exists installments_first on bi.installments (due_date, installment_id) where sequence = 1;
 create index if not exists installments_updated_at on bi.installments (updated_at);
 create index if not exists payments_processed_at on bi.payments (processed_at)
     include (method, status, failure_code, amount);

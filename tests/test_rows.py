@@ -687,6 +687,12 @@ def test_what_is_due_on_some_days_is_read_in_its_order(large):
     assert "Index Scan Backward using installments_due on" in plan, plan
 
 
+def test_first_payment_defaults_are_read_in_their_order_among_first_installments_alone(large):
+    plan = plan_of(large, queries.answer_of(rows("rows/first_payment_defaults", {})).text)
+    assert "Index Scan Backward using installments_first on" in plan, plan
+    assert "Sort" not in plan, plan
+
+
 @pytest.mark.parametrize("buckets", [[6], [4, 5, 6]])
 def test_many_late_credits_are_hashed_once_and_as_they_come(large, buckets):
     params = {"as_of": DAY_OF_MARK, "buckets": buckets}

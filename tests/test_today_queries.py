@@ -529,7 +529,7 @@ def rolled_up(
     def anew() -> None:
         ledger.owner.commit()
         queries.disconnect()
-        queries.connect(Sources(ledger_url=url.reader))
+        queries.connect(Sources(ledger_url=url.reader, timezone=ZONE.key))
 
     try:
         refresh(url.owner.replace("//postgres@", "//mirador_rollup@"), ZONE.key, full=True)
@@ -551,6 +551,27 @@ def test_the_daily_tables_give_the_same(ledger, module_ledger_url, monkeypatch, 
     ledger.fill(scene.rows)
     with rolled_up(ledger, module_ledger_url):
         assert ledger.ask(name, scene) == REFERENCES[name](scene)
+
+
+@pytest.mark.parametrize("zone", ["Asia/Kathmandu", "America/Tijuana"])
+@pytest.mark.parametrize("name", REFERENCES)
+@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_the_daily_tables_give_the_same_where_days_begin_within_an_hour_or_clocks_change(
+    ledger, module_ledger_url, monkeypatch, name, zone, data
+):
+    """Midnight in Kathmandu is a quarter past an hour of UTC; Tijuana's clocks change twice a year."""
+    monkeypatch.setattr(rollup_refresh, "STATES_SECONDS", -1.0)
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(f"{__name__}.ZONE", ZoneInfo(zone))
+            scene = data.draw(scenes(TABLES[name]))
+            ledger.fill(scene.rows)
+            with rolled_up(ledger, module_ledger_url):
+                assert ledger.ask(name, scene) == REFERENCES[name](scene)
+    finally:
+        queries.disconnect()
+        queries.connect(Sources(ledger_url=module_ledger_url.reader))
 
 
 def test_a_credit_disbursed_after_the_last_refresh_was_in_time(ledger, module_ledger_url, monkeypatch):
