@@ -440,6 +440,7 @@ _ALWAYS_COMPARED = ("application_steps", "scores", "score_quarters")
 # By what else than its first column a table is read.
 _MORE_INDEXES = {
     "applications": ("tier", "status"),
+    "application_days": ("status",),
     "installments": ("paid_day",),
     "overdue": ("charged_off, overdue desc, credit_id",),
 }

@@ -101,7 +101,7 @@ def test_what_several_files_begin_with_stands_before_their_own(tmp_path, own):
     head = "-- title: T\n-- description: D\n-- with: {}\n"
     path.write_text(head.format("cut, pieces") + own + "\n")
     text = parse_query(path, "ledger", "q").text
-    assert re.findall(r"^(?:with )?(\w+) as \(", text, re.M)[:3] == ["elapsed", "cut", "pieces"]
+    assert re.findall(r"^(?:with )?(\w+) as \(", text, re.M)[:5] == ["elapsed", "cut", "known", "nearest", "pieces"]
     assert text.startswith("with elapsed as (")
     assert re.sub(r"\s+", " ", text).endswith(
         (", " if "mine" in own else " ") + " ".join(own.removeprefix("with ").split())

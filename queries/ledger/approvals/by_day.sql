@@ -9,6 +9,7 @@
 -- column: rejected integer [count] -- applications rejected
 -- column: decided integer [count] -- approved and rejected
 -- column: principal numeric [MXN] -- principal of the credits approved
+-- with: decisions
 -- ttl: 60
 select
     day,
@@ -16,10 +17,8 @@ select
     coalesce(sum(n) filter (where status = 'rejected'), 0) as rejected,
     sum(n) as decided,
     coalesce(sum(principal) filter (where status = 'approved'), 0) as principal
-from rollup.decisions
+from decisions
 where day between :first and :last
-    and (cardinality(cast(:tiers as text[])) = 0 or tier = any(cast(:tiers as text[])))
-    and (cardinality(cast(:bands as integer[])) = 0 or band = any(cast(:bands as integer[])))
     and status in ('approved', 'rejected')
 group by day
 order by day;

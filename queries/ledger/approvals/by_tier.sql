@@ -10,6 +10,7 @@
 -- column: decided integer [count] -- approved and rejected
 -- column: requested numeric [MXN] -- amount requested by the applications approved
 -- column: principal numeric [MXN] -- principal of the credits approved
+-- with: decisions
 -- ttl: 60
 select
     tier,
@@ -18,10 +19,8 @@ select
     sum(n) as decided,
     coalesce(sum(amount) filter (where status = 'approved'), 0) as requested,
     coalesce(sum(principal) filter (where status = 'approved'), 0) as principal
-from rollup.decisions
+from decisions
 where day between :first and :last
-    and (cardinality(cast(:tiers as text[])) = 0 or tier = any(cast(:tiers as text[])))
-    and (cardinality(cast(:bands as integer[])) = 0 or band = any(cast(:bands as integer[])))
     and status in ('approved', 'rejected')
 group by tier
 order by tier;

@@ -7,14 +7,13 @@
 -- column: day date -- day of submission
 -- column: status text -- status by now: approved, rejected, pending, withdrawn or one of the core's own
 -- column: n integer [count] -- applications
+-- with: submissions
 -- ttl: 60
 select
     day,
     status,
     sum(n) as n
-from rollup.applications
+from submissions
 where day between :first and :last
-    and (cardinality(cast(:tiers as text[])) = 0 or tier = any(cast(:tiers as text[])))
-    and (cardinality(cast(:bands as integer[])) = 0 or band = any(cast(:bands as integer[])))
 group by day, status
 order by day, status;

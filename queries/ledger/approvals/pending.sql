@@ -4,35 +4,30 @@
 -- param: tiers text[] = {} -- Sinosure tiers; none is all, an empty name is no tier
 -- param: bands integer[] = {} -- HASE bands by their lower edge; none is all, -1 is no score
 -- column: pending integer [count] -- applications submitted and not decided
+-- with: submissions, decisions
 -- ttl: 60
--- Of those submitted by then: the ones that are pending still, and the ones decided later. These are all decisions that
--- came later, less those on applications that came later too. So only days after :last are read, however old the
--- ledger is. The ledger does not say when an application was withdrawn: one that is withdrawn by now is not counted.
 with waiting as (
+    -- Of those submitted by then: the ones that are pending still, and the ones decided later. These are all decisions that
+    -- came later, less those on applications that came later too. So only days after :last are read, however old the
+    -- ledger is. The ledger does not say when an application was withdrawn: one that is withdrawn by now is not counted.
     select coalesce(sum(n), 0) as pending_still
-    from rollup.applications
+    from submissions
     where day <= :last
         and status = 'pending'
-        and (cardinality(cast(:tiers as text[])) = 0 or tier = any(cast(:tiers as text[])))
-        and (cardinality(cast(:bands as integer[])) = 0 or band = any(cast(:bands as integer[])))
 ),
 
 submitted as (
     select coalesce(sum(n), 0) as came_later
-    from rollup.applications
+    from submissions
     where day > :last
         and status in ('approved', 'rejected')
-        and (cardinality(cast(:tiers as text[])) = 0 or tier = any(cast(:tiers as text[])))
-        and (cardinality(cast(:bands as integer[])) = 0 or band = any(cast(:bands as integer[])))
 ),
 
 decided as (
     select coalesce(sum(n), 0) as later
-    from rollup.decisions
+    from decisions
     where day > :last
         and status in ('approved', 'rejected')
-        and (cardinality(cast(:tiers as text[])) = 0 or tier = any(cast(:tiers as text[])))
-        and (cardinality(cast(:bands as integer[])) = 0 or band = any(cast(:bands as integer[])))
 )
 
 select waiting.pending_still + decided.later - submitted.came_later as pending

@@ -10,6 +10,7 @@
 -- column: step text -- submitted, scored, approved, disbursed
 -- column: bucket integer -- log bucket of the seconds since the step before; null for all that reached the step
 -- column: n integer [count] -- applications
+-- with: submissions
 -- ttl: 60
 with chosen as (
     -- Steps by band would be a table as long as the applications: with a band chosen the rows of the period are read.
@@ -62,10 +63,8 @@ cells as (
 
 submitted as (
     select status, sum(n) as n
-    from rollup.applications
+    from submissions
     where day between :first and :last
-        and (cardinality(cast(:tiers as text[])) = 0 or tier = any(cast(:tiers as text[])))
-        and (cardinality(cast(:bands as integer[])) = 0 or band = any(cast(:bands as integer[])))
     group by status
 )
 
