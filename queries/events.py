@@ -53,11 +53,11 @@ def events(first: date, last: date, kinds: Collection[str] = KINDS) -> pd.DataFr
             return None
 
     kept = told(lambda: _kept(first, last))
-    # Who has waited once for the state database does not wait again.
     parts = [kept]
     if "model" in kinds:
         parts.append(told(lambda: _models(first, last)))
     if "incident" in kinds:
+        # Who has waited once for the state database does not wait again.
         parts.append(told(lambda: _opened(first, last, hurried=kept is None)))
         if (last - first).days < INCIDENT_DAYS:
             parts.append(told(lambda: _incidents(first, last)))

@@ -590,6 +590,21 @@ def test_a_credit_disbursed_after_the_last_refresh_was_in_time(ledger, module_le
         assert ledger.ask("disbursed_48h", scene)[TUESDAY, "all", "all"] == (1, 1)
 
 
+@pytest.mark.parametrize(("minutes", "expected"), [(3, 2), (10, 3)])
+def test_minutes_are_added_to_the_quarter_before_the_cut_or_taken_from_the_one_after_it(
+    ledger, module_ledger_url, monkeypatch, minutes, expected
+):
+    """Three minutes past ten minutes are added; ten minutes past, the whole quarter counts less what came later."""
+    monkeypatch.setattr(rollup_refresh, "STATES_SECONDS", -1.0)
+    ten = midnight(TUESDAY) + 10 * HOUR
+    moments = [ten - HOUR * 3, ten + HOUR / 60, ten + HOUR / 10, ten + HOUR / 5]
+    rows = {"applications": [row(submitted_at=moment) for moment in moments]}
+    scene = Scene(TUESDAY, (TUESDAY,), ten + minutes * HOUR / 60, rows)
+    ledger.fill(scene.rows)
+    with rolled_up(ledger, module_ledger_url):
+        assert ledger.ask("applications", scene)[TUESDAY, "all", "all"] == (expected,)
+
+
 # Examples by hand. -------------------------------------------------------------------------------------------------
 
 

@@ -86,6 +86,7 @@ recent as (
     union all
     select k.integration, k.called_at, k.status, k.duration_ms, k.error_code
     from latest
+    -- One for each status: the index of failures serves a statement that names what it holds, and no comparison.
     cross join lateral (
         select *
         from bi.integration_calls k
